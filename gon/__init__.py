@@ -1,0 +1,1 @@
+"""Gradient Origin Networks, made executable: training, evidence and report."""

@@ -1,0 +1,473 @@
+"""Claims: what a notebook works with, from the runs it asks for to the result it leaves.
+
+A notebook reads like this::
+
+    claim = claims.start("latent_size", budget=budget, epochs=epochs, output=output, **parameters)
+    runs = claim.load_runs()
+    small = claim.measure("mnist/64", runs[0], "validation_loss", label="MNIST, latent 64")
+    claim.add_table(...); claim.add_figure(...)
+    claim.judge_ordering("larger_is_better", [(large, small)])
+    claim.save()
+"""
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from tqdm.auto import tqdm
+
+from gon import verdicts
+from gon.errors import GonError, UsageError
+from gon.figures import save_figure
+from gon.params import PROJECT, Budget, ClaimParams, load_study
+from gon.progress import read_progress
+from gon.results import (
+    BudgetSummary,
+    Cell,
+    ClaimResult,
+    FigureFile,
+    Measurement,
+    RunSummary,
+    Table,
+    Verdict,
+)
+from gon.runs import RunRecord, RunSpec, RunStore, write_atomically
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that every run has: its name for people, and its unit."""
+
+    title: str
+    unit: str
+
+
+QUANTITIES = {
+    "validation_loss": Quantity("validation loss", "SSE per image"),
+    "train_loss": Quantity("training loss", "SSE per image"),
+    "step_milliseconds": Quantity("time per training step", "ms"),
+    "parameters": Quantity("parameters", ""),
+}
+"""What can be measured of a run; losses are those of its last epoch."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run that a claim rests on.
+
+    Attributes
+    ----------
+    spec
+        What was run.
+    record
+        What it gave.
+    store
+        Where it lies.
+    """
+
+    spec: RunSpec
+    record: RunRecord
+    store: RunStore
+
+    def step_losses(self) -> list[float]:
+        """Training loss of every step, summed squared error per image of the batch."""
+        return self.store.load_steps(self.spec, self.record.epochs)
+
+    @property
+    def diverged(self) -> str | None:
+        """Where the loss stopped being finite, in words; None if it did not."""
+        if self.record.diverged is None:
+            return None
+        return f"diverged in epoch {self.record.diverged.epoch}, step {self.record.diverged.step}"
+
+    def value(self, quantity: str) -> float | None:
+        """A quantity of `QUANTITIES`; None for what a diverged run does not have."""
+        if quantity == "parameters":
+            return self.record.parameters
+        if quantity == "step_milliseconds":
+            return step_milliseconds(self.record)
+        if self.record.diverged is not None:
+            return None
+        value: float = getattr(self.record.last, quantity)
+        return value
+
+
+def step_milliseconds(record: RunRecord) -> float | None:
+    """Mean wall time of a training step in ms; None without a full epoch."""
+    seconds = sum(epoch.train_seconds for epoch in record.history)
+    steps = len(record.history) * record.spec.steps_per_epoch
+    return 1e3 * seconds / steps if steps else None
+
+
+def start(name: str, *, budget: str, epochs: int | None, output: str | None, **parameters: Any) -> "Claim":
+    """Take up a claim in its notebook.
+
+    Parameters
+    ----------
+    name
+        The claim: the name of its notebook and of its parameter file.
+    budget
+        Name of a budget in `params/budgets.yaml`.
+    epochs
+        Epochs in place of the budget's, or None.
+    output
+        Folder for the result; None for `build/explore/<claim>`, which no report reads.
+    **parameters
+        The claim's parameters, as in its parameter file.
+
+    Raises
+    ------
+    UsageError
+        If the claim, the budget or a parameter is unknown or has a value that is not allowed.
+    """
+    study = load_study(budget, () if epochs is None else (f"epochs={epochs}",))
+    declared = study.claim(name)
+    params = declared.with_parameters(parameters, f"notebooks/{name}.ipynb")
+    changed = [
+        f"{name}.{key}={json.dumps(value)}"
+        for key, value in params.parameters.items()
+        if value != declared.parameters[key]
+    ]
+    chosen = study.budget.model_copy(update={"overrides": (*study.budget.overrides, *changed)})
+    return Claim(params, chosen, PROJECT / "build" / "explore" / name if output is None else Path(output))
+
+
+class Claim:
+    """One claim under test: its runs, what is measured on them, and what the rules say.
+
+    Parameters
+    ----------
+    params
+        What the parameter file says.
+    budget
+        How much training it rests on.
+    output
+        Folder that `save` writes; what it held before is replaced.
+    """
+
+    def __init__(self, params: ClaimParams, budget: Budget, output: Path) -> None:
+        self.params = params
+        self.budget = budget
+        self.output = output
+        self._work = output.with_name(f".{output.name}.part")
+        shutil.rmtree(self._work, ignore_errors=True)
+        self.runs: list[Run] = []
+        self._measurements: dict[str, Measurement] = {}
+        self._tables: list[Table] = []
+        self._figures: list[FigureFile] = []
+        self._verdicts: list[Verdict] = []
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows: the published claim, the budget, and the rules that will judge it."""
+        published = self.params.published
+        lines = [
+            f"**Published** ({published.source.where}): {_markdown_text(published.statement)}",
+            f"**Budget** {self.budget.name}: {self.budget.epochs} epoch(s), {self.budget.description}.",
+        ]
+        for rule in self.params.rules:
+            threshold = (
+                f"margin {rule.margin:.0%}" if rule.kind == "ordering" else f"tolerance {rule.tolerance:.0%}"
+            )
+            lines.append(
+                f"**Rule** `{rule.name}` ({rule.kind}, {threshold}, needs {rule.needs_epochs} epoch(s)): "
+                f"{_markdown_text(rule.statement)}"
+            )
+        return "\n\n".join(lines)
+
+    def load_runs(self) -> list[Run]:
+        """Load the runs that the claim asks for; those that are missing are trained first."""
+        specs, store, epochs = self.params.specs(self.budget), self.budget.run_store, self.budget.epochs
+        missing = [spec for spec in specs if not store.has(spec, epochs)]
+        if missing:
+            _train(missing, epochs, store)
+        self.runs = [Run(spec, store.load(spec, epochs), store) for spec in specs]
+        return self.runs
+
+    def select(self, **settings: object) -> list[Run]:
+        """The loaded runs whose spec has these settings."""
+        for key in settings:
+            if key not in {field.name for field in dataclasses.fields(RunSpec)}:
+                raise UsageError(f"select: {key!r} is not a setting of a run")
+        return [
+            run
+            for run in self.runs
+            if all(getattr(run.spec, key) == value for key, value in settings.items())
+        ]
+
+    def measure(self, name: str, run: Run, quantity: str, label: str) -> Measurement:
+        """Take a number from a run.
+
+        Parameters
+        ----------
+        name
+            Unique name within the claim; a published value of the same name is set beside it.
+        run
+            The run.
+        quantity
+            A key of `QUANTITIES`.
+        label
+            What a reader is shown as the name of the thing measured, such as "MNIST, latent 64".
+        """
+        if quantity not in QUANTITIES:
+            raise UsageError(f"measure: {quantity!r} is not known; allowed are {', '.join(QUANTITIES)}")
+        if name in self._measurements:
+            raise UsageError(f"measure: there is a measurement {name!r} already")
+        value = run.value(quantity)
+        measurement = Measurement(
+            name=name,
+            label=label,
+            quantity=QUANTITIES[quantity].title,
+            unit=QUANTITIES[quantity].unit,
+            value=value,
+            note=run.diverged,
+            epochs=run.record.epochs,
+            runs=[run.spec.digest],
+            published=self.params.published.values.get(name),
+        )
+        self._measurements[name] = measurement
+        return measurement
+
+    def published(self, name: str) -> Cell:
+        """The published value of a measurement as a table cell; a dash where there is none."""
+        value = self.params.published.values.get(name)
+        return Cell(text="–") if value is None else Cell(published=value)
+
+    def add_table(
+        self,
+        name: str,
+        caption: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str | Measurement | Cell]],
+    ) -> pd.DataFrame:
+        """Add a table to the result; returns it for display, with unrounded numbers.
+
+        Parameters
+        ----------
+        name
+            Unique name, also of its CSV file.
+        caption
+            What it shows.
+        columns
+            Headings; the first column heads the rows.
+        rows
+            Cells: a text, a measurement, or a published value from `published`.
+        """
+        cells = [[_cell(entry) for entry in row] for row in rows]
+        for row in cells:
+            if len(row) != len(columns):
+                raise UsageError(f"table {name}: a row has {len(row)} cells, the table {len(columns)} columns")
+        frame = pd.DataFrame(
+            [[self._plain(cell) for cell in row] for row in cells], columns=list(columns)
+        )
+        csv = f"tables/{_file_name(name)}.csv"
+        write_atomically(self._work / csv, frame.to_csv(index=False))
+        self._tables.append(Table(name=name, caption=caption, columns=list(columns), rows=cells, csv=csv))
+        return frame
+
+    def _plain(self, cell: Cell) -> str | float | None:
+        if cell.measurement is not None:
+            measurement = self._measurements[cell.measurement]
+            return measurement.note if measurement.value is None else measurement.value
+        return cell.published if cell.published is not None else cell.text
+
+    def add_figure(
+        self, name: str, figure: Figure, *, caption: str, alt: str, data: pd.DataFrame, runs: Sequence[Run]
+    ) -> Figure:
+        """Add a figure to the result, as SVG and PDF with its data as CSV; returns it for display.
+
+        Parameters
+        ----------
+        name
+            Unique name, also of its files.
+        figure
+            The drawn figure.
+        caption
+            What it shows.
+        alt
+            What somebody who cannot see it needs to know.
+        data
+            The numbers that are drawn.
+        runs
+            The runs that they come from.
+        """
+        stem = f"figures/{_file_name(name)}"
+        write_atomically(self._work / f"{stem}.csv", data.to_csv(index=False))
+        save_figure(figure, self._work / stem)
+        self._figures.append(
+            FigureFile(
+                name=name,
+                caption=caption,
+                alt=alt,
+                svg=f"{stem}.svg",
+                pdf=f"{stem}.pdf",
+                csv=f"{stem}.csv",
+                runs=[run.spec.digest for run in runs],
+            )
+        )
+        return figure
+
+    def judge_ordering(self, rule: str, pairs: Sequence[tuple[Measurement, Measurement]]) -> Verdict:
+        """Let an ordering rule judge pairs (published to be lower, published to be higher)."""
+        return self._judged(
+            verdicts.judge_ordering(self.params.rule(rule), pairs, uses_all_images=self._uses_all_images)
+        )
+
+    def judge_values(self, rule: str, measurements: Sequence[Measurement]) -> Verdict:
+        """Let a value rule compare measurements with their published values."""
+        return self._judged(
+            verdicts.judge_values(
+                self.params.rule(rule), measurements, uses_all_images=self._uses_all_images
+            )
+        )
+
+    def _judged(self, verdict: Verdict) -> Verdict:
+        self._verdicts.append(verdict)
+        return verdict
+
+    @property
+    def _uses_all_images(self) -> bool:
+        return all(run.spec.uses_all_images for run in self.runs)
+
+    def save(self) -> ClaimResult:
+        """Write the result; what the folder held before is replaced at once, or not at all.
+
+        Raises
+        ------
+        GonError
+            If a rule of the claim was not applied, or the folder cannot be written to.
+        """
+        judged = {verdict.rule.name for verdict in self._verdicts}
+        for rule in self.params.rules:
+            if rule.name not in judged:
+                raise GonError(f"claim {self.params.name}: the notebook never applies the rule {rule.name!r}")
+        result = ClaimResult(
+            claim=self.params.name,
+            title=self.params.title,
+            order=self.params.order,
+            part=self.params.part,
+            method=self.params.method,
+            published=self.params.published,
+            parameters=self.params.parameters,
+            budget=BudgetSummary(
+                name=self.budget.name,
+                description=self.budget.description,
+                epochs=self.budget.epochs,
+                overrides=list(self.budget.overrides),
+                uses_all_images=self._uses_all_images,
+            ),
+            measurements=list(self._measurements.values()),
+            tables=self._tables,
+            figures=self._figures,
+            verdicts=self._verdicts,
+            runs=[self._summary(run) for run in self.runs],
+        )
+        write_atomically(self._work / "result.json", result.model_dump_json(indent=1) + "\n")
+        try:
+            if self.output.exists():
+                shutil.rmtree(self.output)
+            self._work.rename(self.output)
+        except OSError as error:
+            raise GonError(f"{self.output}: cannot write the claim result ({error})") from error
+        return result
+
+    def _summary(self, run: Run) -> RunSummary:
+        """The run as the report shows it; its record and steps are copied beside the result."""
+        record, session = run.record, run.record.sessions[-1]
+        names = f"runs/{run.spec.digest}.json", f"runs/{run.spec.digest}.steps.csv"
+        paths = (
+            run.store.record_path(run.spec, record.epochs),
+            run.store.steps_path(run.spec, record.epochs),
+        )
+        for name, path in zip(names, paths, strict=True):
+            write_atomically(self._work / name, path.read_bytes())
+        train_seconds = sum(epoch.train_seconds for epoch in record.history)
+        return RunSummary(
+            digest=run.spec.digest,
+            label=run.spec.label,
+            spec=dataclasses.asdict(run.spec),
+            epochs=record.epochs,
+            parameters=record.parameters,
+            train_loss=run.value("train_loss"),
+            validation_loss=run.value("validation_loss"),
+            diverged=run.diverged,
+            train_seconds=train_seconds,
+            step_milliseconds=step_milliseconds(record),
+            total_seconds=train_seconds + sum(epoch.validation_seconds for epoch in record.history),
+            peak_memory_mib=max(s.peak_memory_mib for s in record.sessions),
+            machine=session.machine,
+            versions=session.versions,
+            device=session.device,
+            dtype=session.dtype,
+            threads=session.threads,
+            origin_pass=session.origin_pass,
+            commit=session.commit,
+            started=session.started,
+            data=record.data,
+            record=names[0],
+            steps=names[1],
+        )
+
+
+def _cell(entry: str | Measurement | Cell) -> Cell:
+    if isinstance(entry, Cell):
+        return entry
+    return Cell(measurement=entry.name) if isinstance(entry, Measurement) else Cell(text=entry)
+
+
+def _file_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise UsageError(f"name: {name!r} is not allowed; lower-case letters, digits and _ are")
+    return name
+
+
+def _markdown_text(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]()#+.!|<>$~-])", r"\\\1", text)
+
+
+def _train(specs: Sequence[RunSpec], epochs: int, store: RunStore) -> None:
+    """Train missing runs side by side, one process of one thread per core, under one progress bar."""
+
+    def train(spec: RunSpec) -> None:
+        command = [sys.executable, "-m", "gon.cli", "train", *spec.arguments()]
+        command += ["--epochs", str(epochs), "--store", str(store.root)]
+        # The command runs from the root so that the package is found in a kernel that started elsewhere.
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise GonError(f"training {spec.label} failed: {done.stderr.strip() or done.stdout.strip()}")
+
+    total = sum(spec.steps_per_epoch * epochs for spec in specs)
+    workers = min(len(specs), os.cpu_count() or 1)
+    with (
+        concurrent.futures.ThreadPoolExecutor(workers) as pool,
+        tqdm(total=total, unit="step", desc=f"training {len(specs)} runs") as bar,
+    ):
+        futures = {pool.submit(train, spec): spec for spec in specs}
+        while True:
+            steps, under_way = 0, []
+            for future, spec in futures.items():
+                progress = read_progress(store.progress_path(spec))
+                if future.done():
+                    future.result()
+                    steps += spec.steps_per_epoch * epochs
+                elif progress is not None and future.running():
+                    steps += progress.step
+                    if progress.train_loss is not None:
+                        under_way.append(f"{spec.label}: epoch {progress.epoch}, loss {progress.train_loss:.3g}")
+            bar.n = steps
+            bar.set_postfix_str("; ".join(under_way))
+            if all(future.done() for future in futures):
+                return
+            time.sleep(1)

@@ -1,0 +1,164 @@
+"""The command line: `gon data | plan | train | notebook | report | run`."""
+
+import argparse
+import dataclasses
+import shlex
+import sys
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+
+from gon.catalogue import DATASETS
+from gon.errors import GonError, UsageError
+from gon.runs import RunSpec, RunStore
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status: 0, 1 for a failure, 2 for wrong usage."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        status: int = options.command(options)
+    except GonError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("stopped; finished work is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gon", description="Gradient Origin Networks: an executable reproducibility report."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("run", help="run everything that is missing, and write the report")
+    _add_study_options(command)
+    command.add_argument(
+        "--cores", default="all", metavar="N", help="trainings side by side (default: all cores)"
+    )
+    command.add_argument("snakemake", nargs="*", metavar="-- OPTION", help="further options for Snakemake")
+    command.set_defaults(command=_run)
+
+    command = commands.add_parser("plan", help="list the runs that a budget asks for")
+    _add_study_options(command)
+    command.set_defaults(command=_plan)
+
+    command = commands.add_parser("data", help="get and prepare the data sets")
+    command.add_argument("datasets", nargs="*", metavar="DATASET", help=f"of {', '.join(DATASETS)} (default: all)")
+    command.set_defaults(command=_data)
+
+    command = commands.add_parser("train", help="train one run, or continue it")
+    command.add_argument("--epochs", type=int, required=True, help="epochs in all, those already trained included")
+    command.add_argument("--store", type=Path, required=True, help="folder of the runs")
+    command.add_argument("--threads", type=int, default=1, help="threads of the process (default: 1)")
+    types = typing.get_type_hints(RunSpec)
+    for field in dataclasses.fields(RunSpec):
+        kind = next(t for t in (typing.get_args(types[field.name]) or (types[field.name],)) if t is not type(None))
+        command.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=kind,
+            default=field.default,
+            metavar=kind.__name__.upper(),
+            help=f"(default: {'all' if field.default is None else field.default})",
+        )
+    command.set_defaults(command=_train)
+
+    command = commands.add_parser("notebook", help="execute the notebook of one claim")
+    _add_study_options(command)
+    command.add_argument("claim", help="name of the claim")
+    command.add_argument("--result", type=Path, required=True, help="folder for the claim's result")
+    command.add_argument("--executed", type=Path, required=True, help="where to write the executed notebook")
+    command.set_defaults(command=_notebook)
+
+    command = commands.add_parser("report", help="render claim results as page and PDF")
+    command.add_argument("results", type=Path, nargs="+", help="folders of claim results")
+    command.add_argument("--notebooks", type=Path, nargs="*", default=[], help="executed notebooks")
+    command.add_argument("--output", type=Path, required=True, help="folder for the report")
+    command.set_defaults(command=_report)
+    return parser
+
+
+def _add_study_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--budget", default="quick", help="smoke, quick (default), standard or paper")
+    command.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="epochs=3, or CLAIM.PARAMETER=VALUE; may be given several times",
+    )
+
+
+# The commands import what they need when they run: `gon train` works where only torch and numpy
+# are installed, and nothing else waits for torch to load.
+
+
+def _run(options: argparse.Namespace) -> int:
+    from gon.params import load_study
+    from gon.workflow import run
+
+    return run(load_study(options.budget, options.overrides), options.cores, options.snakemake)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from gon.params import load_study
+
+    study = load_study(options.budget, options.overrides)
+    store = study.budget.run_store
+    for planned in study.plan():
+        state = "present" if store.has(planned.spec, planned.epochs) else "to do"
+        print(f"{planned.spec.digest}  {state:8}{planned.spec.label}  [{', '.join(planned.claims)}]")
+        print(f"    gon train {shlex.join(planned.spec.arguments())} --epochs {planned.epochs} --store {store.root}")
+    return 0
+
+
+def _data(options: argparse.Namespace) -> int:
+    from gon.acquisition import ensure
+
+    for name in options.datasets or DATASETS:
+        ensure(RunSpec(dataset=name).dataset, report=print)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(RunSpec)}
+    spec = RunSpec.from_mapping(settings)
+    for key in ("epochs", "threads"):
+        if getattr(options, key) < 1:
+            raise UsageError(f"{key}: {getattr(options, key)} is not allowed; a whole number from 1 up is")
+    from gon.training import train
+
+    record = train(spec, options.epochs, RunStore(options.store), threads=options.threads)
+    if record.diverged:
+        print(f"{spec.label}: diverged in epoch {record.diverged.epoch}, step {record.diverged.step}")
+    else:
+        last = record.last
+        print(
+            f"{spec.label}: after epoch {last.epoch} training loss {last.train_loss:.4g}, "
+            f"validation loss {last.validation_loss:.4g} (SSE per image)"
+        )
+    return 0
+
+
+def _notebook(options: argparse.Namespace) -> int:
+    from gon.execution import execute
+    from gon.params import load_study
+
+    study = load_study(options.budget, options.overrides)
+    execute(study, options.claim, options.result, options.executed)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from gon.reporting import build_report
+
+    build_report(options.results, options.output, options.notebooks)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

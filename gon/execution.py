@@ -1,0 +1,88 @@
+"""Notebooks: check the parameters of a claim's notebook, and execute it with papermill."""
+
+from pathlib import Path
+from typing import Any
+
+import papermill
+
+from gon.errors import GonError, UsageError
+from gon.params import PROJECT, Study
+from gon.runs import make_folder
+
+STUDY_PARAMETERS = ("budget", "epochs", "output")
+"""Parameters that every notebook has, beside those of its claim."""
+
+
+def notebook_path(claim: str) -> Path:
+    """The notebook of a claim."""
+    return PROJECT / "notebooks" / f"{claim}.ipynb"
+
+
+def check_parameters(path: Path, names: set[str]) -> None:
+    """Check that a notebook takes exactly these parameters.
+
+    papermill itself only warns of a parameter that the notebook does not know, and goes on with the
+    default: a number in the report would then be that of another setting.
+
+    Raises
+    ------
+    GonError
+        If the notebook is missing, or has no cell tagged `parameters`.
+    UsageError
+        If a parameter is missing on either side; names it.
+    """
+    if not path.is_file():
+        raise GonError(f"{path}: there is no notebook for this claim")
+    declared = set(papermill.inspect_notebook(str(path)))
+    if not declared:
+        raise GonError(f"{path}: no cell is tagged `parameters`")
+    for name in sorted(names - declared):
+        raise UsageError(
+            f"{path}: the cell tagged `parameters` does not set {name!r}; it sets {', '.join(sorted(declared))}"
+        )
+    for name in sorted(declared - names):
+        raise UsageError(
+            f"{path}: the cell tagged `parameters` sets {name!r}, which the parameter file does not; "
+            f"it sets {', '.join(sorted(names))}"
+        )
+
+
+def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
+    """Execute a claim's notebook.
+
+    Parameters
+    ----------
+    study
+        Budget and claims.
+    claim
+        Name of the claim.
+    result
+        Folder in which the notebook leaves its result.
+    executed
+        Where to write the executed notebook.
+
+    Raises
+    ------
+    GonError
+        If the notebook fails; the message holds the error of the failing cell.
+    """
+    params = study.claim(claim)
+    path = notebook_path(claim)
+    epochs_set = any(override.startswith("epochs=") for override in study.budget.overrides)
+    values: dict[str, Any] = {
+        "budget": study.budget.name,
+        "epochs": study.budget.epochs if epochs_set else None,
+        "output": str(result.resolve()),
+        **params.parameters,
+    }
+    check_parameters(path, set(values))
+    make_folder(executed.parent)
+    try:
+        papermill.execute_notebook(
+            str(path), str(executed), parameters=values, cwd=str(path.parent), progress_bar=False
+        )
+    except papermill.PapermillExecutionError as error:
+        trace = "\n".join(error.traceback)
+        raise GonError(f"{path}, cell {error.exec_count}: {error.ename}: {error.evalue}\n{trace}") from error
+    if not (result / "result.json").is_file():
+        raise GonError(f"{path}: ran to its end without claim.save(), so there is no result")

@@ -1,0 +1,345 @@
+"""What `params/` says: budgets, claims, their rules and published numbers; and the plan of runs.
+
+Every file is checked when it is read. An error names the file, the key, the value and what is allowed.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import pydantic
+import yaml
+
+from gon.errors import UsageError
+from gon.runs import RunSpec, RunStore
+
+M = TypeVar("M", bound="Model")
+
+PROJECT = Path(__file__).resolve().parent.parent
+"""The project's root: notebooks, parameters, templates and results are found from here."""
+
+
+class Model(pydantic.BaseModel):
+    """Base of everything that is read from or written to a parameter or result file."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Budget(Model):
+    """How much training a report rests on."""
+
+    name: str
+    description: str
+    epochs: Annotated[int, pydantic.Field(ge=1)]
+    train_images: Annotated[int, pydantic.Field(ge=1)] | None = None
+    validation_images: Annotated[int, pydantic.Field(ge=1)] | None = None
+    store: str
+    """Folder of the runs, below the project's root."""
+    report: str
+    """Folder of the report, below the project's root."""
+    overrides: tuple[str, ...] = ()
+    """What the person changed for this execution, as KEY=VALUE."""
+
+    @property
+    def build(self) -> Path:
+        """Where the claim results of this budget lie."""
+        return PROJECT / "build" / self.name
+
+    @property
+    def run_store(self) -> RunStore:
+        """The runs of this budget."""
+        return RunStore(PROJECT / self.store)
+
+
+class Source(Model):
+    """Where a published statement or number stands."""
+
+    key: str
+    """Key of the work in `templates/references.bib`."""
+    where: str
+    """Section, table or figure in it."""
+
+
+class Published(Model):
+    """A claim as its authors published it."""
+
+    statement: str
+    source: Source
+    epochs: int | None = None
+    """Epochs of training behind it; None where the source does not say."""
+    values: dict[str, float] = {}
+    """Published numbers by the name of the measurement that they are compared with."""
+
+
+class OrderingRule(Model):
+    """Judges which of two measurements is lower, pair by pair.
+
+    A pair decides if the two differ by more than `margin`. The claim is reproduced if every pair
+    decides as published, not reproduced if one decides the other way, and open otherwise.
+    """
+
+    kind: Literal["ordering"]
+    name: str
+    statement: str
+    margin: Annotated[float, pydantic.Field(gt=0, lt=1)]
+    """Relative difference below which a single seed cannot tell."""
+    needs_epochs: Annotated[int, pydantic.Field(ge=1)]
+    """Below this many epochs, or with a part of the images, the verdict stays open."""
+    because: str
+    """Why the margin and the epochs are what they are."""
+
+
+class ValueRule(Model):
+    """Judges whether measurements have their published values.
+
+    The claim is reproduced if every measurement is within `tolerance` of its published value.
+    """
+
+    kind: Literal["value"]
+    name: str
+    statement: str
+    tolerance: Annotated[float, pydantic.Field(gt=0, lt=1)]
+    """Largest relative difference from the published value."""
+    needs_epochs: Annotated[int, pydantic.Field(ge=1)]
+    because: str
+
+
+Rule = Annotated[OrderingRule | ValueRule, pydantic.Field(discriminator="kind")]
+
+
+class ClaimParams(Model):
+    """One claim: what was published, which runs test it, and the rules that judge it."""
+
+    name: str
+    title: str
+    order: int
+    """Position in the report."""
+    part: Literal["results", "improvement"]
+    """Which part of the report it stands in."""
+    published: Published
+    method: str
+    """How it is tested here, in plain text."""
+    parameters: dict[str, Any]
+    """The notebook's parameters."""
+    runs: list[dict[str, Any]]
+    """Grids of run settings: every combination of the lists is one run; `$name` is a parameter."""
+    rules: list[Rule]
+
+    @pydantic.field_validator("rules")
+    @classmethod
+    def _distinct(cls, rules: list[Rule]) -> list[Rule]:
+        names = [rule.name for rule in rules]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two rules have the same name among {names}")
+        return rules
+
+    def rule(self, name: str) -> Rule:
+        """The rule of that name; `UsageError` lists the names there are."""
+        for rule in self.rules:
+            if rule.name == name:
+                return rule
+        allowed = ", ".join(rule.name for rule in self.rules)
+        raise UsageError(f"claim {self.name} has no rule {name!r}; allowed are {allowed}")
+
+    def with_parameters(self, values: dict[str, Any], source: str) -> Self:
+        """The claim with some parameters replaced, each by a value of the same type.
+
+        Parameters
+        ----------
+        values
+            Parameter name to value.
+        source
+            Where the values come from, for messages.
+        """
+        for key, value in values.items():
+            if key not in self.parameters:
+                allowed = ", ".join(self.parameters)
+                raise UsageError(f"{source}: {self.name} has no parameter {key!r}; allowed are {allowed}")
+            _require_same_type(f"{source}: {self.name}.{key}", value, self.parameters[key])
+        return self.model_copy(update={"parameters": {**self.parameters, **values}})
+
+    def specs(self, budget: Budget) -> list[RunSpec]:
+        """The runs that the claim asks for at a budget, without repetition.
+
+        Raises
+        ------
+        UsageError
+            If a grid names an unknown parameter or setting, or a setting is not allowed.
+        """
+        specs: dict[RunSpec, None] = {}
+        for grid in self.runs:
+            settings = {key: self._values(value) for key, value in grid.items()}
+            for combination in itertools.product(*settings.values()):
+                chosen = dict(zip(settings, combination, strict=True))
+                try:
+                    spec = RunSpec.from_mapping(
+                        {
+                            "train_images": budget.train_images,
+                            "validation_images": budget.validation_images,
+                            **chosen,
+                        }
+                    )
+                except UsageError as error:
+                    raise UsageError(f"claim {self.name} (params/claims/{self.name}.yaml): {error}") from error
+                specs[spec] = None
+        return list(specs)
+
+    def _values(self, value: Any) -> list[Any]:
+        if isinstance(value, str) and value.startswith("$"):
+            if value[1:] not in self.parameters:
+                raise UsageError(
+                    f"params/claims/{self.name}.yaml: runs: {value!r} names no parameter; "
+                    f"allowed are {', '.join('$' + key for key in self.parameters)}"
+                )
+            value = self.parameters[value[1:]]
+        return value if isinstance(value, list) else [value]
+
+
+def _require_same_type(what: str, value: Any, default: Any) -> None:
+    """Check that a value can stand where a default stands; a whole number may stand for a decimal one."""
+    allowed: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
+    if not isinstance(value, allowed) or isinstance(value, bool) != isinstance(default, bool):
+        raise UsageError(f"{what}: {value!r} is not allowed; the type is {type(default).__name__}, as in {default!r}")
+    if isinstance(value, list):
+        if not value:
+            raise UsageError(f"{what}: an empty list is not allowed; the default is {default!r}")
+        for item in value:
+            _require_same_type(what, item, default[0])
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of the plan: what is trained, for how many epochs, and which claims ask for it."""
+
+    spec: RunSpec
+    epochs: int
+    claims: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that one execution is about: a budget and the claims.
+
+    Attributes
+    ----------
+    budget
+        The budget, with what was overridden.
+    claims
+        The claims in the order of the report.
+    """
+
+    budget: Budget
+    claims: tuple[ClaimParams, ...]
+
+    def claim(self, name: str) -> ClaimParams:
+        """The claim of that name; `UsageError` lists the names there are."""
+        for claim in self.claims:
+            if claim.name == name:
+                return claim
+        allowed = ", ".join(claim.name for claim in self.claims)
+        raise UsageError(f"claim: {name!r} is not known; allowed are {allowed}")
+
+    def plan(self) -> list[PlannedRun]:
+        """Every run that the claims ask for, each once."""
+        wanted: dict[RunSpec, list[str]] = {}
+        for claim in self.claims:
+            for spec in claim.specs(self.budget):
+                wanted.setdefault(spec, []).append(claim.name)
+        return [PlannedRun(spec, self.budget.epochs, tuple(names)) for spec, names in wanted.items()]
+
+
+def load_study(budget: str = "quick", overrides: Sequence[str] = (), params: Path | None = None) -> Study:
+    """Read the parameter files and apply what the person changed.
+
+    Parameters
+    ----------
+    budget
+        Name of a budget in `params/budgets.yaml`.
+    overrides
+        Changes as ``KEY=VALUE``: ``epochs=3``, or ``CLAIM.PARAMETER=VALUE`` with the value in YAML.
+    params
+        The folder of parameter files; the project's own if not given.
+
+    Raises
+    ------
+    UsageError
+        If a budget, claim or key is unknown, a value has the wrong type or is out of range, or a
+        file cannot be read; names file, key, value and what is allowed.
+    """
+    folder = params or PROJECT / "params"
+    path = folder / "budgets.yaml"
+    raw = _read_yaml(path)
+    if budget not in raw:
+        raise UsageError(f"budget: {budget!r} is not known; allowed are {', '.join(raw)} (see {path})")
+    chosen = _validate(Budget, {"name": budget, **_mapping(raw[budget], f"{path}: {budget}")}, path, budget)
+    claims: dict[str, ClaimParams] = {}
+    for file in sorted((folder / "claims").glob("*.yaml")):
+        claims[file.stem] = _validate(ClaimParams, {"name": file.stem, **_read_yaml(file)}, file)
+    for text in overrides:
+        chosen = _override(text, chosen, claims)
+    return Study(chosen, tuple(sorted(claims.values(), key=lambda claim: (claim.order, claim.name))))
+
+
+def _override(text: str, budget: Budget, claims: dict[str, ClaimParams]) -> Budget:
+    """Apply one KEY=VALUE: a claim's parameter in place, the budget's epochs in the budget returned."""
+    key, equals, value_text = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text}: expected KEY=VALUE, such as epochs=3")
+    try:
+        value = yaml.safe_load(value_text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {text}: the value cannot be read as YAML ({_one_line(error)})") from error
+    name, dot, parameter = key.partition(".")
+    update: dict[str, Any] = {"overrides": (*budget.overrides, text)}
+    if dot and name in claims:
+        claims[name] = claims[name].with_parameters({parameter: value}, f"--set {text}")
+    elif key == "epochs":
+        _require_same_type(f"--set {text}: epochs", value, budget.epochs)
+        if value < 1:
+            raise UsageError(f"--set {text}: epochs: {value!r} is not allowed; a whole number from 1 up is")
+        update["epochs"] = value
+    else:
+        allowed = ["epochs", *(f"{c.name}.{p}" for c in claims.values() for p in c.parameters)]
+        raise UsageError(f"--set {text}: {key!r} cannot be set; allowed are {', '.join(allowed)}")
+    return budget.model_copy(update=update)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not valid YAML ({_one_line(error)})") from error
+    return _mapping(content, str(path))
+
+
+def _mapping(content: Any, what: str) -> dict[str, Any]:
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UsageError(f"{what}: expected a mapping of names to values, found {type(content).__name__}")
+    return content
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _validate(model: type[M], content: dict[str, Any], path: Path, prefix: str = "") -> M:
+    try:
+        return model.model_validate(content)
+    except pydantic.ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in ((prefix,) if prefix else ()) + problem["loc"])
+            if problem["type"] == "missing":
+                problems.append(f"{key}: missing")
+            elif problem["type"] == "extra_forbidden":
+                allowed = ", ".join(name for name in model.model_fields if name != "name")
+                problems.append(f"{key}: not a known key; allowed are {allowed}")
+            else:
+                problems.append(f"{key}: {problem['input']!r} is not allowed ({problem['msg']})")
+        raise UsageError(f"{path}: " + "; ".join(problems)) from error

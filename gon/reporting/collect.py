@@ -1,0 +1,310 @@
+"""Read the claim results, check that they fit together, and lay them out for the templates."""
+
+import datetime
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote
+
+from gon.catalogue import DATASETS
+from gon.errors import GonError
+from gon.reporting.formats import slug
+from gon.results import BudgetSummary, ClaimResult, RunSummary, Verdict, read_result
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim result, and where its files lie.
+
+    Attributes
+    ----------
+    result
+        The checked result.
+    folder
+        The claim's folder.
+    has_notebook
+        Whether its executed notebook is part of the report.
+    """
+
+    result: ClaimResult
+    folder: Path
+    has_notebook: bool
+
+    @property
+    def anchor(self) -> str:
+        """The id of its section."""
+        return f"claim-{slug(self.result.claim)}"
+
+    @property
+    def notebook(self) -> str:
+        """Link to the page of its notebook."""
+        return f"notebooks/{quote(self.result.claim)}.html"
+
+    def data(self, path: str) -> str:
+        """Link to a file of the claim's folder, as copied beside the report."""
+        return f"data/{quote(self.result.claim)}/{quote(path)}"
+
+    def files(self) -> list[str]:
+        """Every file that the result names, and the result itself; relative to the folder."""
+        result = self.result
+        named = ["result.json"]
+        named += [table.csv for table in result.tables]
+        named += [path for figure in result.figures for path in (figure.svg, figure.pdf, figure.csv)]
+        named += [path for run in result.runs for path in (run.record, run.steps)]
+        return list(dict.fromkeys(named))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the report, with links to its files.
+
+    Attributes
+    ----------
+    summary
+        The run as the claims describe it.
+    record, steps
+        Links to its record and to its training loss of every step.
+    claims
+        The claims that rest on it.
+    """
+
+    summary: RunSummary
+    record: str
+    steps: str
+    claims: tuple[Claim, ...]
+
+    @property
+    def anchor(self) -> str:
+        """The id of its card."""
+        return f"run-{slug(self.summary.digest)}"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where runs were trained: what is the same for all of `runs`."""
+
+    facts: dict[str, str]
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the templates show."""
+
+    claims: tuple[Claim, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def budget(self) -> BudgetSummary:
+        """The budget, which all claims share."""
+        return self.claims[0].result.budget
+
+    @property
+    def overrides(self) -> list[str]:
+        """What was changed by hand for any of the claims."""
+        return list(dict.fromkeys(text for c in self.claims for text in c.result.budget.overrides))
+
+    @property
+    def published_epochs(self) -> int | None:
+        """Epochs of the longest published training that a claim compares with."""
+        return max((e for c in self.claims if (e := c.result.published.epochs)), default=None)
+
+    @property
+    def verdicts(self) -> list[tuple[Claim, Verdict]]:
+        """Every verdict with its claim."""
+        return [(claim, verdict) for claim in self.claims for verdict in claim.result.verdicts]
+
+    def part(self, name: str) -> list[Claim]:
+        """The claims of one part of the report."""
+        return [claim for claim in self.claims if claim.result.part == name]
+
+    @cached_property
+    def shared(self) -> dict[str, str | int | float]:
+        """The settings that are the same in every run."""
+        specs = [run.summary.spec for run in self.runs]
+        return {
+            key: value
+            for key, value in (specs[0] if specs else {}).items()
+            if all(spec.get(key) == value for spec in specs)
+        }
+
+    @property
+    def datasets(self) -> list[str]:
+        """Titles of the data sets used."""
+        names = dict.fromkeys(str(run.summary.spec.get("dataset", "")) for run in self.runs)
+        return [DATASETS[name].title if name in DATASETS else name for name in names]
+
+    @property
+    def split_sizes(self) -> list[tuple[int, int]]:
+        """Training and validation images used, every combination that occurs."""
+        sizes = [
+            (run.summary.spec.get("train_images"), run.summary.spec.get("validation_images"))
+            for run in self.runs
+        ]
+        return sorted({(a, b) for a, b in sizes if isinstance(a, int) and isinstance(b, int)})
+
+    @property
+    def parameters(self) -> list[tuple[int, int]]:
+        """Trained parameters by latent size."""
+        pairs = {(run.summary.spec.get("latent_dim"), run.summary.parameters) for run in self.runs}
+        return sorted((latent, count) for latent, count in pairs if isinstance(latent, int))
+
+    @property
+    def total_seconds(self) -> float:
+        """Wall time of all runs, one after the other."""
+        return sum(run.summary.total_seconds for run in self.runs)
+
+    @property
+    def peak_memory_mib(self) -> float:
+        """Largest memory of any run."""
+        return max((run.summary.peak_memory_mib for run in self.runs), default=0.0)
+
+    @property
+    def step_milliseconds(self) -> list[float]:
+        """Mean wall time of a step, one number per run that has one, in ascending order."""
+        return sorted(ms for run in self.runs if (ms := run.summary.step_milliseconds) is not None)
+
+    @property
+    def moment(self) -> datetime.datetime:
+        """When the last run started: the report's date, so that the same runs give the same bytes."""
+        moments = [_moment(run.summary) for run in self.runs]
+        return max(moments, default=datetime.datetime.fromtimestamp(0, datetime.UTC))
+
+    @cached_property
+    def environments(self) -> list[Environment]:
+        """The runs by where they were trained."""
+        groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+        for run in self.runs:
+            groups.setdefault(tuple(environment_facts(run.summary).items()), []).append(run)
+        return [Environment(dict(facts), tuple(runs)) for facts, runs in groups.items()]
+
+
+def environment_facts(summary: RunSummary) -> dict[str, str]:
+    """Machine, versions and way of computing of a run, in words."""
+    return {
+        **{key.replace("_", " "): str(value) for key, value in summary.machine.items()},
+        "versions": ", ".join(f"{name} {version}" for name, version in summary.versions.items()),
+        "device": f"{summary.device}, {summary.dtype}",
+        "threads per run": str(summary.threads),
+        "origin pass": summary.origin_pass,
+        "commit": summary.commit or "not in a git checkout",
+    }
+
+
+def collect_report(results: Sequence[Path], notebooks: Iterable[Path]) -> Report:
+    """Read the claims' folders.
+
+    Parameters
+    ----------
+    results
+        The claims' folders.
+    notebooks
+        Executed notebooks, named after their claims.
+
+    Raises
+    ------
+    GonError
+        If a result cannot be read, names something that is not there, or contradicts another one.
+    """
+    if not results:
+        raise GonError("there is no claim result to report on")
+    executed = {path.stem for path in notebooks}
+    claims: dict[str, Claim] = {}
+    for folder in results:
+        result = read_result(folder)
+        _check(result, folder)
+        if result.claim in claims:
+            raise GonError(f"{folder}: claim {result.claim!r} stands in {claims[result.claim].folder} too")
+        claims[result.claim] = Claim(result, folder, result.claim in executed)
+    if unknown := sorted(executed - claims.keys()):
+        raise GonError(f"notebook {unknown[0]!r} belongs to no claim; there are {', '.join(sorted(claims))}")
+    ordered = tuple(sorted(claims.values(), key=lambda c: (c.result.order, c.result.claim)))
+    _require_one_budget(ordered)
+    return Report(ordered, _runs(ordered))
+
+
+def copy_data(report: Report, output: Path) -> None:
+    """Copy every file that the report links to, one folder per claim."""
+    for claim in report.claims:
+        for path in claim.files():
+            target = output / claim.result.claim / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Content only: a report is for everyone, whatever the build folder's permissions are.
+            shutil.copyfile(claim.folder / path, target)
+
+
+def _check(result: ClaimResult, folder: Path) -> None:
+    """Check that everything that a result refers to is there."""
+    path = folder / "result.json"
+    if slug(result.claim) != result.claim:
+        raise GonError(f"{path}: claim: {result.claim!r} is no name; letters, digits, '-' and '_' are allowed")
+    measurements = [m.name for m in result.measurements]
+    runs = [run.digest for run in result.runs]
+    for what, names in (("measurements", measurements), ("runs", runs)):
+        for name in names:
+            if names.count(name) > 1:
+                raise GonError(f"{path}: {what}: {name!r} occurs more than once")
+    wanted = [("tables", c.measurement) for t in result.tables for row in t.rows for c in row]
+    wanted += [("verdicts", n) for v in result.verdicts for c in v.comparisons for n in (c.first, c.second)]
+    for what, name in wanted:
+        if name is not None and name not in measurements:
+            raise GonError(f"{path}: {what}: {name!r} is no measurement of this claim")
+    digests = [("measurements", d) for m in result.measurements for d in m.runs]
+    digests += [("figures", d) for f in result.figures for d in f.runs]
+    for what, digest in digests:
+        if digest not in runs:
+            raise GonError(f"{path}: {what}: run {digest!r} is not among the claim's runs")
+    for table in result.tables:
+        for row in table.rows:
+            if len(row) != len(table.columns):
+                raise GonError(f"{path}: table {table.name}: {len(row)} cells under {len(table.columns)} columns")
+    for run in result.runs:
+        _moment(run)
+    for file in Claim(result, folder, False).files():
+        inside = (folder / file).resolve().is_relative_to(folder.resolve())
+        if not inside or not (folder / file).is_file():
+            raise GonError(f"{path}: {file!r} is not a file in the claim's folder")
+
+
+def _moment(run: RunSummary) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(run.started)
+    except ValueError as error:
+        raise GonError(f"run {run.digest}: started: {run.started!r} is no ISO 8601 time") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+
+
+def _require_one_budget(claims: Sequence[Claim]) -> None:
+    """Refuse to mix budgets: the report names one in its first lines."""
+    first = claims[0]
+    for claim in claims:
+        budgets = [(b.name, b.epochs, b.uses_all_images) for b in (first.result.budget, claim.result.budget)]
+        if budgets[0] != budgets[1]:
+            raise GonError(
+                f"claim {claim.result.claim} stands at budget {budgets[1][0]} ({budgets[1][1]} epochs), claim "
+                f"{first.result.claim} at {budgets[0][0]} ({budgets[0][1]} epochs); a report has one budget: "
+                "execute the notebooks again"
+            )
+
+
+def _runs(claims: Sequence[Claim]) -> tuple[Run, ...]:
+    """Every run once, in the order of the claims."""
+    users: dict[str, list[tuple[Claim, RunSummary]]] = {}
+    for claim in claims:
+        for summary in claim.result.runs:
+            users.setdefault(summary.digest, []).append((claim, summary))
+    runs = []
+    for digest, uses in users.items():
+        claim, summary = uses[0]
+        for other, again in uses[1:]:
+            same = {"record": summary.record, "steps": summary.steps}
+            if again.model_copy(update=same) != summary:
+                raise GonError(
+                    f"run {digest} ({summary.label}) has other numbers in claim {other.result.claim} than in "
+                    f"{claim.result.claim}; execute both notebooks again"
+                )
+        files = claim.data(summary.record), claim.data(summary.steps)
+        runs.append(Run(summary, *files, tuple(user for user, _ in uses)))
+    return tuple(runs)

@@ -1,0 +1,111 @@
+"""What can be said about a verdict: rankings, counts, and what would change it. No words yet."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gon.results import ClaimResult, Comparison, Measurement, Verdict
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Measurements of one quantity that a rule compares with each other.
+
+    Attributes
+    ----------
+    quantity
+        What is measured.
+    ranked
+        The measurements that have a value, the lowest first.
+    diverged
+        Those without.
+    expected
+        Those published to be lowest: never the higher one of a pair.
+    """
+
+    quantity: str
+    ranked: list[Measurement]
+    diverged: list[Measurement]
+    expected: list[Measurement]
+
+    @property
+    def size(self) -> int:
+        """How many are compared."""
+        return len(self.ranked) + len(self.diverged)
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the lowest one is published to be so."""
+        return bool(self.ranked) and self.ranked[0] in self.expected
+
+    @property
+    def lead(self) -> float | None:
+        """By what share the lowest one lies below the next; None without a next one."""
+        if len(self.ranked) < 2:
+            return None
+        lowest, following = self.ranked[0].value, self.ranked[1].value
+        assert lowest is not None and following is not None
+        return (following - lowest) / following if following else 0.0
+
+
+def rankings(result: ClaimResult, verdict: Verdict) -> list[Ranking]:
+    """Rank the measurements that an ordering compares, directly or through others.
+
+    MNIST is compared with MNIST only, say, so each data set gives a ranking of its own.
+    """
+    groups: list[list[str]] = []
+    for comparison in verdict.comparisons:
+        names = [name for name in (comparison.first, comparison.second) if name is not None]
+        touched = [group for group in groups if set(group) & set(names)]
+        groups = [group for group in groups if group not in touched]
+        groups.append(list(dict.fromkeys([name for group in touched for name in group] + names)))
+    higher = {comparison.second for comparison in verdict.comparisons}
+    found = []
+    for group in groups:
+        measurements = [result.measurement(name) for name in group]
+        found.append(
+            Ranking(
+                quantity=measurements[0].quantity,
+                ranked=sorted((m for m in measurements if m.value is not None), key=_value),
+                diverged=[m for m in measurements if m.value is None],
+                expected=[m for m in measurements if m.name not in higher],
+            )
+        )
+    return found
+
+
+def findings(verdict: Verdict) -> dict[str, int]:
+    """How many comparisons have each finding, in a fixed order, without those that do not occur."""
+    counts = Counter(comparison.finding for comparison in verdict.comparisons)
+    order = ("as published", "against the published", "too close to tell", "not comparable")
+    return {finding: counts[finding] for finding in order if counts[finding]}
+
+
+def closest(verdict: Verdict) -> Comparison | None:
+    """The comparison with the smallest relative difference; None if nothing is comparable."""
+    return min(_comparable(verdict.comparisons), key=_difference, default=None)
+
+
+def farthest(verdict: Verdict) -> Comparison | None:
+    """The comparison with the largest relative difference; None if nothing is comparable."""
+    return max(_comparable(verdict.comparisons), key=_difference, default=None)
+
+
+def outcome_words(verdict: Verdict) -> str:
+    """The outcome as it is printed, with what an open one is open for."""
+    if verdict.outcome != "inconclusive":
+        return verdict.outcome
+    return "inconclusive with one seed" if verdict.reasons == ["one seed"] else "inconclusive at this budget"
+
+
+def _comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    return [comparison for comparison in comparisons if comparison.relative_difference is not None]
+
+
+def _difference(comparison: Comparison) -> float:
+    return abs(comparison.relative_difference or 0.0)
+
+
+def _value(measurement: Measurement) -> float:
+    assert measurement.value is not None
+    return measurement.value

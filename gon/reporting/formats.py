@@ -1,0 +1,112 @@
+"""How numbers, durations and foreign text are written, the same way everywhere."""
+
+import datetime
+import math
+import re
+from collections.abc import Sequence
+
+SPACE = "\u202f"
+"""Narrow no-break space: separates thousands, and a number from its unit."""
+
+MINUS = "\u2212"
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: float | None) -> str:
+    """A measured number with three significant digits; "diverged" for None.
+
+    Digits in front of the decimal point are never rounded away, so 12345.6 gives "12 346".
+    """
+    if value is None:
+        return "diverged"
+    if value == 0:
+        return "0"
+    # Round first: 9.996 has one digit in front of the point only before it is rounded.
+    exponent = math.floor(math.log10(abs(float(f"{value:.2e}"))))
+    if exponent < -3 or exponent > 8:
+        mantissa, power = f"{value:.2e}".split("e")
+        return f"{mantissa} × 10{str(int(power)).translate(_SUPERSCRIPT)}".replace("-", MINUS)
+    return f"{value:,.{max(0, 2 - exponent)}f}".replace(",", SPACE).replace("-", MINUS)
+
+
+def count(value: int) -> str:
+    """A whole number with thousands set apart."""
+    return f"{value:,}".replace(",", SPACE).replace("-", MINUS)
+
+
+def counted(value: int, noun: str) -> str:
+    """A count with its noun: "1 epoch", "50 epochs"."""
+    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
+
+
+def percent(value: float) -> str:
+    """A share as a percentage with at most two significant digits behind a leading zero."""
+    share = abs(value) * 100
+    digits = 0 if share >= 10 or share == round(share) else 1 if share >= 0.1 else 2
+    return f"{share:.{digits}f}{SPACE}%"
+
+
+def change(value: float | None) -> str:
+    """A relative difference with its sign; a dash if there is none to tell."""
+    if value is None:
+        return "–"
+    text = percent(value)
+    # A difference that prints as nothing has no direction either.
+    if not re.search("[1-9]", text):
+        return text
+    return ("+" if value > 0 else MINUS) + text
+
+
+def duration(seconds: float) -> str:
+    """A wall time in the two units that matter."""
+    if seconds < 60:
+        return f"{number(seconds)}{SPACE}s" if seconds < 59.5 else f"1{SPACE}min"
+    minutes = round(seconds / 60)
+    if minutes < 10:
+        whole = round(seconds)
+        return f"{whole // 60}{SPACE}min {whole % 60:02d}{SPACE}s"
+    if minutes < 60:
+        return f"{minutes}{SPACE}min"
+    return f"{count(minutes // 60)}{SPACE}h {minutes % 60:02d}{SPACE}min"
+
+
+def date(moment: datetime.datetime) -> str:
+    """A day as it is written in a title."""
+    return f"{moment.day} {moment:%B %Y}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Items as a phrase: "a", "a and b", "a, b and c"."""
+    if len(items) < 2:
+        return "".join(items)
+    return ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def slug(text: str) -> str:
+    """A text as part of an HTML id, a CSS class or a Typst label."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)
+
+
+def printable(text: str) -> str:
+    """A text without the control characters that no output format can carry."""
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]", "\ufffd", text)
+
+
+def escape_markdown(text: str) -> str:
+    """A plain text as Markdown that pandoc reads as exactly that text.
+
+    Quotation marks stay bare so that pandoc can make them typographic.
+    """
+    return re.sub(r"([^\w\s\"',]|_)", _escaped, " ".join(printable(text).split()))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    # Pandoc lets any ASCII punctuation be escaped; other characters mean nothing to it.
+    return "\\" + match[1] if match[1].isascii() else match[1]
+
+
+def escape_typst(text: str) -> str:
+    """A plain text as a Typst string literal, quotation marks included."""
+    escaped = printable(text).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + escaped.replace("\n", "\\n").replace("\r", "").replace("\t", "\\t") + '"'

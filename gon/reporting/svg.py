@@ -1,0 +1,79 @@
+"""Make a figure's SVG fit to stand inside the page."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+from gon.errors import GonError
+
+# `style` holds matplotlib's rule for every element, which would reach the whole page from inside it.
+_DROPPED = {"metadata", "script", "foreignObject", "style", "title", "desc"}
+
+
+def inline_svg(path: Path, prefix: str, alt: str) -> str:
+    """An SVG file as an element for an HTML page.
+
+    Parameters
+    ----------
+    path
+        The file, as matplotlib writes it.
+    prefix
+        Put in front of every id: two figures of one page must not share ids.
+    alt
+        Text alternative.
+
+    Raises
+    ------
+    GonError
+        If the file is not SVG.
+    """
+    try:
+        root = ElementTree.fromstring(path.read_bytes())
+    except ElementTree.ParseError as error:
+        raise GonError(f"{path}: not an SVG figure ({error})") from error
+    if _local(root.tag) != "svg":
+        raise GonError(f"{path}: not an SVG figure (it is a {_local(root.tag)!r} document)")
+    size = [re.match(r"[0-9.]+", root.get(side, "")) for side in ("width", "height")]
+    _clean(root, prefix)
+    if root.get("viewBox") is None and size[0] and size[1]:
+        root.set("viewBox", f"0 0 {size[0][0]} {size[1][0]}")
+    for side in ("width", "height"):
+        root.attrib.pop(side, None)
+    root.set("xmlns", "http://www.w3.org/2000/svg")
+    root.set("style", "stroke-linejoin: round; stroke-linecap: butt")
+    root.set("role", "img")
+    root.set("aria-label", alt)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _clean(element: ElementTree.Element, prefix: str) -> None:
+    """Keep what draws, under ids of its own: no script, no style sheet, no link to elsewhere."""
+    element.tag = _local(element.tag)
+    attributes = {}
+    for name, value in element.attrib.items():
+        name = _local(name)
+        if name.lower().startswith("on") or name in ("version", "space"):
+            continue
+        if name == "id":
+            value = prefix + value
+        elif name == "href":
+            if value.startswith("#"):
+                value = "#" + prefix + value[1:]
+            elif not value.startswith("data:image/"):
+                continue
+        else:
+            value = re.sub(r"url\(\s*['\"]?#", f"url(#{prefix}", value)
+            if re.search(r"url\(\s*['\"]?(?!#)", value):
+                continue
+        attributes[name] = value
+    element.attrib.clear()
+    element.attrib.update(attributes)
+    for child in list(element):
+        if not isinstance(child.tag, str) or _local(child.tag) in _DROPPED:
+            element.remove(child)
+        else:
+            _clean(child, prefix)
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]

@@ -1,0 +1,77 @@
+"""One command for everything: hand a study to Snakemake, and say where the report is."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gon.errors import UsageError
+from gon.execution import STUDY_PARAMETERS, check_parameters, notebook_path
+from gon.params import PROJECT, Study
+from gon.runs import write_atomically
+
+
+def run(study: Study, cores: str, snakemake_options: Sequence[str]) -> int:
+    """Run what is missing of a study, and write its report.
+
+    Parameters
+    ----------
+    study
+        Budget and claims.
+    cores
+        Number of single-thread trainings side by side, or "all".
+    snakemake_options
+        Handed on to Snakemake as they are.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 1 if a job failed.
+
+    Raises
+    ------
+    UsageError
+        If a value is not allowed; before anything is run.
+    """
+    if cores != "all" and not (cores.isdigit() and int(cores) > 0):
+        raise UsageError(f"--cores: {cores!r} is not allowed; a whole number from 1 up, or all, is")
+    for claim in study.claims:
+        check_parameters(notebook_path(claim.name), {*STUDY_PARAMETERS, *claim.parameters})
+    plan, store, budget = study.plan(), study.budget.run_store, study.budget
+    for folder in (store.root, budget.build, PROJECT / budget.report):
+        _require_writable(folder)
+    present = sum(store.has(planned.spec, planned.epochs) for planned in plan)
+    changes = f", with {', '.join(budget.overrides)}" if budget.overrides else ""
+    print(f"budget {budget.name}{changes}: {budget.description}")
+    print(f"{len(plan)} runs of {budget.epochs} epoch(s), {present} of them present", flush=True)
+    command = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "Snakefile")),
+        *("--directory", str(PROJECT), "--cores", cores, "--logger", "gon", "--rerun-incomplete"),
+        # Neither a comment in the Snakefile nor a new environment may train anything again: what
+        # determines a run is in its digest, and what a page depends on is among its rule's inputs.
+        *("--rerun-triggers", "mtime", "input", "params"),
+        *("--config", f"budget={budget.name}", f"overrides={json.dumps(budget.overrides)}"),
+        *snakemake_options,
+    ]
+    # One thread per process: two such trainings do more than one of two threads.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    process = subprocess.Popen(command, env=environment)
+    while True:
+        try:
+            status = process.wait()
+            break
+        except KeyboardInterrupt:
+            continue  # Snakemake got it too; wait until its jobs have stopped
+    if status == 0 and not {"-n", "--dry-run", "--dryrun"} & set(snakemake_options):
+        report = PROJECT / budget.report
+        print(f"page:  {report / 'index.html'}\nPDF:   {report / 'report.pdf'}")
+    return 1 if status else 0
+
+
+def _require_writable(folder: Path) -> None:
+    """Find out before the first training, not after the last, that a folder cannot be written to."""
+    probe = folder / ".writable"
+    write_atomically(probe, "")
+    probe.unlink()
