@@ -111,3 +111,20 @@ def _verdict(
     return Verdict(
         rule=rule, outcome=outcome, tendency=tendency, reasons=reasons, epochs=epochs, comparisons=comparisons
     )
+
+
+def describe(verdict: Verdict) -> str:
+    """The verdict as plain text, as a notebook prints it."""
+    lines = [verdict.rule.statement, f"Verdict: {verdict.outcome} (the numbers point: {verdict.tendency})"]
+    if "epochs" in verdict.reasons:
+        lines.append(f"- {verdict.epochs} epoch(s) of the {verdict.rule.needs_epochs} that the rule needs")
+    if "images" in verdict.reasons:
+        lines.append("- the runs used a part of the images only")
+    if "one seed" in verdict.reasons:
+        lines.append("- some differences are within the margin, where one seed cannot tell")
+    for comparison in verdict.comparisons:
+        names = comparison.first if comparison.second is None else f"{comparison.first} against {comparison.second}"
+        difference = comparison.relative_difference
+        shown = "" if difference is None else f" {difference:+.1%}"
+        lines.append(f"  {names}:{shown} ({comparison.finding})")
+    return "\n".join(lines)

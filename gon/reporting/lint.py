@@ -12,7 +12,7 @@ RESULTS_PROSE = PROJECT / "templates" / "results"
 # What is not prose: Jinja's expressions, statements and comments; the attributes of a Markdown
 # element; the target of a link; and HTML tags.
 _NOT_PROSE = re.compile(
-    r"\{\{.*?\}\}|\{%.*?%\}|\{#(?![\w-]*[ }]).*?#\}|\{[#.][^{}]*\}|\]\([^()\n]*\)|<[a-zA-Z/][^<>]*>", re.DOTALL
+    r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|\{ ?[#.][^{}]*\}|\]\([^()\n]*\)|<[a-zA-Z/][^<>]*>", re.DOTALL
 )
 
 

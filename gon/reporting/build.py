@@ -1,0 +1,80 @@
+"""Build the whole report beside the old one, and put it in place once it is complete."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from gon.errors import GonError
+from gon.reporting.collect import Report, collect_report, copy_data
+from gon.reporting.notebook import render_notebook
+from gon.reporting.page import render_page
+from gon.reporting.print import compile_pdf, render_print
+
+
+def build_report(results: Sequence[Path], output: Path, notebooks: Sequence[Path]) -> None:
+    """Make the report: `index.html`, `report.pdf`, the notebooks as pages, and the data behind it.
+
+    The old report stays as it is until the new one is complete.
+
+    Parameters
+    ----------
+    results
+        The claims' folders.
+    output
+        Folder of the report.
+    notebooks
+        Executed notebooks, each named after its claim.
+
+    Raises
+    ------
+    GonError
+        If a result or notebook cannot be read, or the folder cannot be written to; names it.
+    """
+    report = collect_report(results, notebooks)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:
+            new = Path(temporary) / "new"
+            new.mkdir()
+            _write(report, new, notebooks)
+            output.mkdir(exist_ok=True)
+            _put_in_place(new, output, Path(temporary) / "old")
+    except OSError as error:
+        what = error.filename or output
+        raise GonError(f"{output}: cannot write the report ({error.strerror}: {what})") from error
+
+
+def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
+    copy_data(report, folder / "data")
+    try:
+        pages = {"index.html": render_page(report)}
+        claims = {claim.result.claim: claim for claim in report.claims}
+        for path in notebooks:
+            pages[f"notebooks/{path.stem}.html"] = render_notebook(path, claims[path.stem], report)
+        source = render_print(report)
+    except jinja2.TemplateError as error:
+        place = f"{error.filename}:{error.lineno}: " if isinstance(error, jinja2.TemplateSyntaxError) else ""
+        raise GonError(f"a template of the report fails: {place}{error}") from error
+    for name, text in pages.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    typst_file = folder / "report.typ"
+    typst_file.write_text(source, encoding="utf-8")
+    compile_pdf(typst_file, folder / "report.pdf", report)
+    typst_file.unlink()
+
+
+def _put_in_place(new: Path, output: Path, old: Path) -> None:
+    """Exchange what the report consists of; whatever else lies in the folder stays."""
+    old.mkdir()
+    for name in ("data", "notebooks", "report.pdf", "index.html"):
+        if (output / name).exists():
+            os.replace(output / name, old / name)
+        if (new / name).exists():
+            os.replace(new / name, output / name)
+
+
+

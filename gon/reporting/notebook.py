@@ -1,0 +1,120 @@
+"""Turn an executed notebook into a page in the report's style."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from bs4 import BeautifulSoup, Tag
+from markupsafe import Markup
+from nbconvert.exporters import HTMLExporter
+
+from gon.errors import GonError
+from gon.reporting.collect import Claim, Report
+from gon.reporting.prose import environment
+
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_NO_ALT = "A figure of the notebook; the report describes it."
+
+
+def render_notebook(path: Path, claim: Claim, report: Report) -> str:
+    """An executed notebook as an HTML document.
+
+    Parameters
+    ----------
+    path
+        The executed notebook.
+    claim
+        The claim that it belongs to.
+    report
+        The report that it is linked from.
+
+    Raises
+    ------
+    GonError
+        If the file is not a notebook.
+    """
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (OSError, ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
+        raise GonError(f"{path}: cannot read the notebook ({error})") from error
+    exporter = HTMLExporter(template_name="basic")
+    exporter.embed_images = True
+    converted, _ = exporter.from_notebook_node(_without_traces(notebook))
+    return environment("html").get_template("notebook.html").render(
+        report=report, claim=claim, body=Markup(_for_reading(converted))
+    )
+
+
+def _without_traces(notebook: Any) -> Any:
+    """Drop what differs between two executions that gave the same: ids, times, progress bars."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.pop("id", None)
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if cell.cell_type != "code":
+            continue
+        kept = []
+        for output in cell.outputs:
+            # Progress goes to standard error or into a widget; both show times.
+            if output.get("name") == "stderr" or _WIDGET in output.get("data", {}):
+                continue
+            alt = _alt(output)
+            if alt and "image/svg+xml" in output.get("data", {}):
+                output.metadata["alt"] = alt
+            for kind in ("image/png", "image/jpeg"):
+                if alt and kind in output.get("data", {}):
+                    output.metadata.setdefault(kind, {})["alt"] = alt
+            kept.append(output)
+        cell.outputs = kept
+    return notebook
+
+
+def _alt(output: Any) -> str | None:
+    """The text alternative that an output's metadata carries, for the output or one of its forms."""
+    metadata = output.get("metadata", {})
+    for place in (metadata, *(value for value in metadata.values() if isinstance(value, dict))):
+        if isinstance(place.get("alt"), str):
+            return str(place["alt"])
+    return None
+
+
+def _for_reading(html: str) -> str:
+    """Make nbconvert's markup stand alone: no script, reachable scrolling, headings below the page's."""
+    soup = BeautifulSoup(html, features="html.parser")
+    for element in soup.find_all(["script", "style", "link", "iframe", "object", "embed", "base", "meta"]):
+        element.decompose()
+    taken: set[str] = set()
+    for element in soup.find_all(True):
+        for name in [name for name in element.attrs if name.lower().startswith("on")]:
+            del element[name]
+        # Headings of Markdown cells get ids from their text, which may occur twice.
+        if identifier := element.attrs.get("id"):
+            if identifier in taken:
+                del element["id"]
+            taken.add(str(identifier))
+    for anchor in soup.select("a.anchor-link"):
+        anchor.decompose()
+    _nest_headings(soup)
+    for image in soup.find_all("img"):
+        if image.get("alt", "").startswith("No description has been provided"):
+            image["alt"] = _NO_ALT
+    for number, element in enumerate(soup.select("div.input_area, div.output_area"), start=1):
+        what = "Code" if "input_area" in element["class"] else "Output"
+        element.attrs.update(tabindex="0", role="group")
+        element["aria-label"] = f"{what} {number}"
+    for prompt in soup.select("div.prompt"):
+        prompt.decompose()
+    return re.sub(r"\n{3,}", "\n\n", str(soup))
+
+
+def _nest_headings(soup: BeautifulSoup) -> None:
+    """Put the notebook's headings below the page's own, without a gap in their levels."""
+    previous = 1
+    for heading in soup.find_all(re.compile("^h[1-6]$")):
+        assert isinstance(heading, Tag)
+        level = min(int(heading.name[1]) + 1, previous + 1, 6)
+        heading.name = f"h{level}"
+        previous = level

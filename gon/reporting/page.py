@@ -1,0 +1,21 @@
+"""Make the HTML page: one file that needs no network, no script and no other file to be read."""
+
+from markupsafe import Markup
+
+from gon.reporting.collect import Report
+from gon.reporting.prose import environment, render_prose
+
+_CONTENTS_HERE = "<!-- contents -->"
+
+
+def render_page(report: Report) -> str:
+    """The report as an HTML document."""
+    fragment = render_prose(report, "page")
+    summary, _, body = fragment.body.partition(_CONTENTS_HERE)
+    template = environment("html").get_template("page.html")
+    return template.render(
+        report=report,
+        contents=Markup(fragment.contents),
+        summary=Markup(summary),
+        body=Markup(body),
+    )

@@ -1,0 +1,66 @@
+"""Make the PDF: Typst source from the same prose, compiled as PDF/UA-1 with its fonts inside."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import typst
+
+from gon.errors import GonError
+from gon.reporting.collect import Report
+from gon.reporting.prose import Trusted, environment, render_prose
+
+# The compiler's own fonts cover these; PDF/UA forbids text without a glyph.
+_COVERED = "\n\t\x20-\x7e\xa0-\u017f\u0391-\u03c9\u0400-\u045f\u2010-\u2027\u202f\u2030-\u203a\u2070-\u2079\u207b"
+_COVERED += "\u2080-\u2089\u20ac\u2190-\u2193\u2200-\u22ff"
+
+
+def render_print(report: Report) -> str:
+    """The report as Typst source; figures are read from the folder `data` beside it."""
+    fragment = render_prose(report, "print")
+    source = environment("typst").get_template("print.typ").render(report=report, body=Trusted(fragment.body))
+    return re.sub(f"[^{re.escape(_COVERED).replace(re.escape('-'), '-')}]", _by_number, source)
+
+
+def compile_pdf(source: Path, output: Path, report: Report) -> None:
+    """Compile Typst source to a tagged PDF.
+
+    Parameters
+    ----------
+    source
+        The Typst file; figures are found from its folder.
+    output
+        The PDF file.
+    report
+        Gives the PDF its date, so that the same runs give the same file.
+
+    Raises
+    ------
+    GonError
+        If Typst refuses the source; with its message.
+    """
+    try:
+        typst.compile(
+            source,
+            output=output,
+            root=source.parent,
+            font_paths=_font_folders(),
+            # Only the fonts that come with the pinned packages: the same PDF on every machine.
+            ignore_system_fonts=True,
+            pdf_standards=["ua-1"],
+            timestamp=int(report.moment.timestamp()),
+        )
+    except typst.TypstError as error:
+        raise GonError(f"the PDF cannot be made: {error.diagnostic or error.message}") from error
+
+
+def _font_folders() -> list[Path]:
+    """Matplotlib's fonts, for figures whose text is kept as text."""
+    found = importlib.util.find_spec("matplotlib")
+    if found is None or found.origin is None:
+        return []
+    return [Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"]
+
+
+def _by_number(match: re.Match[str]) -> str:
+    return f"(U+{ord(match[0]):04X})"

@@ -1,0 +1,177 @@
+"""Render the prose, written once as Markdown with Jinja, for the page and for print.
+
+Everything that a template prints is escaped for the language that it stands in, without the
+template's doing: Markdown in the prose, HTML in `templates/page`, Typst in `templates/print`. A text
+from a parameter file or a result therefore always appears as that text.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jinja2
+import pypandoc
+from markupsafe import Markup
+
+from gon.errors import GonError
+from gon.params import PROJECT
+from gon.reporting import describe, formats
+from gon.reporting.collect import Claim, Report, Run, environment_facts
+from gon.reporting.svg import inline_svg
+from gon.results import FigureFile, Measurement
+
+TEMPLATES = PROJECT / "templates"
+BIBLIOGRAPHY = TEMPLATES / "references.bib"
+
+Target = Literal["page", "print"]
+SUFFIX: dict[Target, str] = {"page": "html", "print": "typ"}
+
+_MARKDOWN = "markdown-raw_tex-raw_html-latex_macros-yaml_metadata_block-example_lists-subscript-superscript"
+_SEPARATOR = "\n<!-- end of contents -->\n"
+
+
+class Trusted(str):
+    """Text in the language of the template at hand, which is printed as it is."""
+
+
+@dataclass
+class Counter:
+    """Numbers tables and figures in the order in which they are printed."""
+
+    count: int = 0
+
+    def next(self) -> int:
+        """The next number."""
+        self.count += 1
+        return self.count
+
+
+def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Environment:
+    """A Jinja environment that escapes what templates print for a language, and has our filters."""
+    escapes = {"markdown": formats.escape_markdown, "typst": formats.escape_typst}
+
+    def finalize(value: Any) -> Any:
+        # Numbers mean the same in every language; an undefined name raises when it is printed.
+        if language == "html" or isinstance(value, (Trusted, int, float, jinja2.Undefined)):
+            return formats.printable(value) if type(value) is str else value
+        return escapes[language](str(value))
+
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=language == "html",
+        finalize=finalize,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters.update(
+        number=formats.number,
+        count=formats.count,
+        counted=formats.counted,
+        percent=formats.percent,
+        change=formats.change,
+        duration=formats.duration,
+        date=formats.date,
+        listed=formats.listed,
+        slug=formats.slug,
+        trusted=Trusted,
+    )
+    made.globals.update(
+        rankings=describe.rankings,
+        findings=describe.findings,
+        closest=describe.closest,
+        farthest=describe.farthest,
+        outcome_words=describe.outcome_words,
+        environment_facts=environment_facts,
+    )
+    return made
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """The report's text in the language of a target: HTML with a contents list, or Typst."""
+
+    contents: str
+    body: str
+
+
+def render_prose(report: Report, target: Target) -> Fragment:
+    """Render `templates/report.md` and convert it.
+
+    Parameters
+    ----------
+    report
+        What is reported.
+    target
+        Where it goes; decides how tables, figures and cards are made, not what is said.
+    """
+    markdown = render_markdown(report, target)
+    arguments = [
+        "--citeproc",
+        f"--bibliography={BIBLIOGRAPHY}",
+        "--metadata=link-citations:true",
+        "--metadata=lang:en",
+        "--number-sections",
+        f"--lua-filter={TEMPLATES / 'pandoc' / 'targets.lua'}",
+        "--wrap=none",
+    ]
+    if target == "page":
+        arguments += [
+            "--mathml",
+            "--section-divs",
+            "--shift-heading-level-by=1",
+            "--toc",
+            "--toc-depth=3",
+            f"--template={TEMPLATES / 'pandoc' / 'contents-and-body.html'}",
+        ]
+    try:
+        converted = pypandoc.convert_text(
+            markdown, "html5" if target == "page" else "typst", format=_MARKDOWN, extra_args=arguments
+        )
+    except RuntimeError as error:
+        raise GonError(f"the report's text could not be converted for the {target} ({error})") from error
+    contents, separator, body = converted.replace("\r\n", "\n").partition(_SEPARATOR)
+    return Fragment(contents, body) if separator else Fragment("", contents)
+
+
+def render_markdown(report: Report, target: Target) -> str:
+    """Render `templates/report.md`, with tables, figures and cards in the target's own language."""
+    target_environment = environment("html" if target == "page" else "typst")
+    tables, figures = Counter(), Counter()
+    by_digest = {run.summary.digest: run for run in report.runs}
+
+    def run_of(digest: str) -> Run:
+        return by_digest[digest]
+
+    target_environment.globals.update(run_of=run_of, report=report, tables=tables, figures=figures)
+    if target == "page":
+        target_environment.globals.update(svg=_inline_svg)
+
+    def show(partial: str, **context: Any) -> Trusted:
+        """A partial of the target as a raw block."""
+        text = target_environment.get_template(f"{target}/{partial}.{SUFFIX[target]}").render(context)
+        # The fence must be longer than any run of backquotes in the text.
+        longest = max((len(run) for run in re.findall("`+", text)), default=0)
+        fence = "`" * max(3, longest + 1)
+        return Trusted(f"\n{fence}{{={'html' if target == 'page' else 'typst'}}}\n{text}\n{fence}\n")
+
+    def value(measurement: Measurement) -> Trusted:
+        """A measured number, linked to the run that it comes from."""
+        text = formats.escape_markdown(formats.number(measurement.value))
+        return Trusted(f"[{text}](#{run_of(measurement.runs[0]).anchor})" if measurement.runs else text)
+
+    known = set(re.findall(r"^@\w+\{([^,\s]+),", BIBLIOGRAPHY.read_text(encoding="utf-8"), re.MULTILINE))
+
+    def cite(key: str) -> Trusted:
+        """A citation; a work that is not in the bibliography is named by its key."""
+        return Trusted(f"[@{key}]" if key in known else f"({formats.escape_markdown(key)})")
+
+    prose = environment("markdown")
+    prose.globals.update(show=show, value=value, cite=cite, report=report, target=target)
+    return prose.get_template("report.md").render()
+
+
+def _inline_svg(claim: Claim, figure: FigureFile) -> Markup:
+    prefix = f"{claim.anchor}-{formats.slug(figure.name)}-"
+    return Markup(inline_svg(claim.folder / figure.svg, prefix, formats.printable(figure.alt)))
