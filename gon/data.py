@@ -35,7 +35,7 @@ class PreparedImages:
 def data_dir() -> Path:
     """Folder of all data: `GON_DATA_DIR`, or `data/` in the project."""
     given = os.environ.get("GON_DATA_DIR")
-    return Path(given) if given else Path(__file__).resolve().parent.parent / "data"
+    return Path(given).expanduser() if given else Path(__file__).resolve().parent.parent / "data"
 
 
 def array_path(name: str, split: str) -> Path:
@@ -56,40 +56,53 @@ def load(name: str) -> PreparedImages:
     GonError
         If a file is missing, cut short, or not the one that was prepared; nothing is deleted.
     """
-    sidecar = sidecar_path(name)
-    try:
-        digests = json.loads(sidecar.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GonError(f"{sidecar}: not there; run `gon data {name}` to prepare the data") from error
-    except ValueError as error:
-        raise GonError(f"{sidecar}: not readable as JSON ({error}); {_hint(name)}") from error
-    arrays = {split: _load_split(name, split, digests) for split in SPLITS}
+    digests = _load_digests(name)
+    arrays = {split: _load_split(name, split, digests[split]) for split in SPLITS}
     return PreparedImages(arrays["train"], arrays["validation"], digests)
 
 
-def _load_split(name: str, split: str, digests: dict[str, str]) -> npt.NDArray[np.uint8]:
+def _load_digests(name: str) -> dict[str, str]:
+    sidecar = sidecar_path(name)
+    try:
+        digests = json.loads(sidecar.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise GonError(f"{sidecar}: not there; run `gon data {name}` to prepare the data") from error
+    except OSError as error:
+        raise GonError(f"{sidecar}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise GonError(f"{sidecar}: not readable as JSON ({error}); {_hint(name)}") from error
+    if not isinstance(digests, dict) or not all(isinstance(digests.get(split), str) for split in SPLITS):
+        raise GonError(f"{sidecar}: lacks the digests of {' and '.join(SPLITS)}; {_hint(name)}")
+    # Says which published files the arrays were made from: catches the folder of another data set.
+    for file, md5 in DATASETS[name].md5.items():
+        if digests.get(file) != md5:
+            raise GonError(f"{sidecar}: MD5 of {file} is {digests.get(file)}, expected {md5}; {_hint(name)}")
+    return digests
+
+
+def _load_split(name: str, split: str, digest: str) -> npt.NDArray[np.uint8]:
     dataset, path = DATASETS[name], array_path(name, split)
     count = {"train": dataset.train_images, "validation": dataset.validation_images}[split]
     shape = (count, dataset.channels, IMAGE_SIZE, IMAGE_SIZE)
     try:
         # Copy on write: torch wants a writable array, and the pages stay shared between processes.
         images = np.load(path, mmap_mode="c")
-    except (OSError, ValueError) as error:
-        raise GonError(f"{path}: missing or cut short ({error}); {_hint(name)}") from error
-    if images.shape != shape or images.dtype != np.uint8:
-        raise GonError(
-            f"{path}: holds {images.dtype} {images.shape}, expected uint8 {shape}; {_hint(name)}"
-        )
-    found, expected = sha256(images), digests.get(split)
-    if found != expected:
-        raise GonError(f"{path}: SHA-256 of the images is {found}, expected {expected}; {_hint(name)}")
+    except FileNotFoundError as error:
+        raise GonError(f"{path}: not there; {_hint(name)}") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise GonError(f"{path}: not readable as an array, or cut short ({error}); {_hint(name)}") from error
+    if not isinstance(images, np.ndarray) or images.shape != shape or images.dtype != np.uint8:
+        found = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else "something else"
+        raise GonError(f"{path}: holds {found}, expected uint8 {shape}; {_hint(name)}")
+    if (found := sha256(images)) != digest:
+        raise GonError(f"{path}: SHA-256 of the images is {found}, expected {digest}; {_hint(name)}")
     checked: npt.NDArray[np.uint8] = images
     return checked
 
 
 def sha256(images: npt.NDArray[np.uint8]) -> str:
     """SHA-256 of the images' bytes."""
-    return hashlib.sha256(images.data).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
 
 
 def _hint(name: str) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import io
+import pickle
 import platform
 import time
 import zipfile
@@ -263,7 +264,7 @@ def _new_session(first_epoch: int) -> Session:
         machine=provenance.machine(),
         versions={
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "numpy": np.__version__,
         },
         device="cpu",
@@ -290,7 +291,7 @@ def _load_checkpoint(run: Trajectory, path: Path) -> None:
         if damaged is not None:
             raise GonError(f"{path}: the checkpoint is damaged (checksum of {damaged}). {hint}")
         state = torch.load(path, weights_only=True)
-    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise GonError(f"{path}: the checkpoint is cut short or damaged ({error}). {hint}") from error
     found = (state.get("format"), state.get("digest"))
     if found != (CHECKPOINT_FORMAT, run.spec.digest):

@@ -56,7 +56,7 @@ def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
             pages[f"notebooks/{path.stem}.html"] = render_notebook(path, claims[path.stem], report)
         source = render_print(report)
     except jinja2.TemplateError as error:
-        place = f"{error.filename}:{error.lineno}: " if isinstance(error, jinja2.TemplateSyntaxError) else ""
+        place = f"{error.filename or error.name}:{error.lineno}: " if isinstance(error, jinja2.TemplateSyntaxError) else ""
         raise GonError(f"a template of the report fails: {place}{error}") from error
     for name, text in pages.items():
         (folder / name).parent.mkdir(exist_ok=True)

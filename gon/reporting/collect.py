@@ -42,9 +42,13 @@ class Claim:
         """Link to the page of its notebook."""
         return f"notebooks/{quote(self.result.claim)}.html"
 
+    def file(self, path: str) -> str:
+        """Where a file of the claim's folder lies in the report."""
+        return f"data/{self.result.claim}/{path}"
+
     def data(self, path: str) -> str:
-        """Link to a file of the claim's folder, as copied beside the report."""
-        return f"data/{quote(self.result.claim)}/{quote(path)}"
+        """Link to a file of the claim's folder."""
+        return quote(self.file(path))
 
     def files(self) -> list[str]:
         """Every file that the result names, and the result itself; relative to the folder."""
@@ -184,7 +188,10 @@ class Report:
 def environment_facts(summary: RunSummary) -> dict[str, str]:
     """Machine, versions and way of computing of a run, in words."""
     return {
-        **{key.replace("_", " "): str(value) for key, value in summary.machine.items()},
+        **{
+            key.replace("_gib", " (GiB)").replace("_", " "): str(value)
+            for key, value in summary.machine.items()
+        },
         "versions": ", ".join(f"{name} {version}" for name, version in summary.versions.items()),
         "device": f"{summary.device}, {summary.dtype}",
         "threads per run": str(summary.threads),

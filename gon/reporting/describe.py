@@ -98,6 +98,12 @@ def outcome_words(verdict: Verdict) -> str:
     return "inconclusive with one seed" if verdict.reasons == ["one seed"] else "inconclusive at this budget"
 
 
+def missing_words(measurement: Measurement) -> str:
+    """Why a measurement has no value."""
+    note = measurement.note or ""
+    return note if note.startswith("diverged") else f"diverged ({note})" if note else "diverged"
+
+
 def _comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [comparison for comparison in comparisons if comparison.relative_difference is not None]
 

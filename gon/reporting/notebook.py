@@ -50,8 +50,8 @@ def _without_traces(notebook: Any) -> Any:
     """Drop what differs between two executions that gave the same: ids, times, progress bars."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        cell.pop("id", None)
+    for number, cell in enumerate(notebook.cells, start=1):
+        cell["id"] = f"cell-{number}"
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":

@@ -21,6 +21,7 @@ from gon.reporting.svg import inline_svg
 from gon.results import FigureFile, Measurement
 
 TEMPLATES = PROJECT / "templates"
+TITLE = "Reproducing Gradient Origin Networks: an executable report"
 BIBLIOGRAPHY = TEMPLATES / "references.bib"
 
 Target = Literal["page", "print"]
@@ -78,11 +79,13 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         trusted=Trusted,
     )
     made.globals.update(
+        title=TITLE,
         rankings=describe.rankings,
         findings=describe.findings,
         closest=describe.closest,
         farthest=describe.farthest,
         outcome_words=describe.outcome_words,
+        missing_words=describe.missing_words,
         environment_facts=environment_facts,
     )
     return made

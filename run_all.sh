@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Everything from one command: environment, data, training, notebooks, report.
+set -euo pipefail
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+usage() {
+    cat <<'END'
+Usage: ./run_all.sh [OPTION...] [-- SNAKEMAKE-OPTION...]
+
+Sets up what is needed (a Python environment, the data), trains what is missing, and writes the
+report; its last lines say where the report is. Finished work is kept: the same command goes on
+where it was stopped, and a larger budget continues the runs of a smaller one.
+
+  --budget NAME     how much training: smoke (seconds; to see that everything works),
+                    quick (default; minutes), standard (50 epochs) or paper (500, as published)
+  --set KEY=VALUE   change one parameter; may be given several times. For example:
+                    --set epochs=3    --set 'latent_size.latent_dims=[32,64]'
+  --cores N         trainings side by side (default: all cores)
+  --help            this text
+
+What follows "--" goes to Snakemake, for example: ./run_all.sh -- --dry-run
+END
+}
+
+for argument in "$@"; do
+    case $argument in
+        --) break ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+    esac
+done
+
+# shellcheck source=tools/setup_environment.sh
+. "$project/tools/setup_environment.sh"
+setup_environment requirements.lock
+exec "$python" -m gon.cli run "$@"

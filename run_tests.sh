@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# All checks from one command: style, types, tests.
+set -euo pipefail
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+usage() {
+    cat <<'END'
+Usage: ./run_tests.sh [PYTEST-ARGUMENT...]
+
+Sets up what is needed (a Python environment, a browser, the data) and runs ruff, mypy and pytest.
+With arguments, runs only pytest with them. For example:
+
+  ./run_tests.sh                       everything
+  ./run_tests.sh -k data               the tests with "data" in their name
+  ./run_tests.sh tests/test_data.py    the tests of one file (paths count from the project's folder)
+
+CHROMIUM names the Chromium or Chrome that the browser tests use, if it is not found by itself.
+END
+}
+
+for argument in "$@"; do
+    case $argument in
+        -h | --help)
+            usage
+            exit 0
+            ;;
+    esac
+done
+
+# shellcheck source=tools/setup_environment.sh
+. "$project/tools/setup_environment.sh"
+
+# Sets CHROMIUM, or leaves it empty where playwright has a browser of its own.
+find_browser() {
+    local name
+    if [ -n "${CHROMIUM:-}" ]; then
+        [ -x "$CHROMIUM" ] && return 0
+        say "CHROMIUM=$CHROMIUM is not a program"
+        return 1
+    fi
+    for name in chromium chromium-browser google-chrome google-chrome-stable \
+        "/Applications/Chromium.app/Contents/MacOS/Chromium" \
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
+        if CHROMIUM=$(command -v "$name"); then
+            return 0
+        fi
+    done
+    CHROMIUM=""
+    "$python" -c 'import os, sys
+from playwright.sync_api import sync_playwright
+with sync_playwright() as playwright:
+    sys.exit(not os.path.exists(playwright.chromium.executable_path))' 2>/dev/null
+}
+
+get_browser() {
+    local log
+    find_browser && return 0
+    [ -z "${CHROMIUM:-}" ] || return 1
+    log=$(mktemp)
+    if [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] && command -v apt-get >/dev/null; then
+        say "installing Debian's chromium, for the browser tests"
+        if { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; } \
+            >"$log" 2>&1 && find_browser; then
+            rm "$log"
+            return 0
+        fi
+        tail -n 5 "$log" >&2
+    fi
+    say "getting playwright's Chromium, for the browser tests"
+    if "$python" -m playwright install chromium >"$log" 2>&1; then
+        rm "$log"
+        return 0
+    fi
+    tail -n 5 "$log" >&2
+    rm "$log"
+    say "no Chromium for the browser tests: install Chromium or Chrome and try again; if it lies in an"
+    say "unusual place, name it: CHROMIUM=/path/to/chromium ./run_tests.sh"
+    return 1
+}
+
+setup_environment requirements-dev.lock
+get_browser
+[ -z "${CHROMIUM:-}" ] || export CHROMIUM
+cd "$project"
+"$python" -m gon.cli data
+
+# As in real runs: one thread per process, so that numbers do not depend on the machine's cores.
+export OMP_NUM_THREADS=1
+
+if [ $# -gt 0 ]; then
+    exec "$python" -m pytest "$@"
+fi
+failed=()
+check() {
+    echo "== $*"
+    "$python" -m "$@" || failed+=("$1")
+}
+check ruff check .
+check ruff format --check .
+check mypy
+check pytest
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "failed: ${failed[*]}"
+    exit 1
+fi

@@ -1,0 +1,57 @@
+-- What pandoc's own writers leave out: text alternatives for equations in print (PDF/UA asks for
+-- them), and boxes, which are Typst functions in print and classes on the page.
+
+local print_target = FORMAT == "typst"
+
+local function literal(text)
+  return '"' .. text:gsub("\\", "\\\\"):gsub('"', '\\"'):gsub("%s+", " ") .. '"'
+end
+
+local function equation(math, alt)
+  if not print_target then
+    return math
+  end
+  local source = pandoc.write(pandoc.Pandoc({ pandoc.Plain({ math }) }), "typst"):gsub("%s+$", "")
+  local block = math.mathtype == "DisplayMath" and "true" or "false"
+  return pandoc.RawInline(
+    "typst",
+    "#math.equation(block: " .. block .. ", alt: " .. literal(alt) .. ", " .. source .. ")"
+  )
+end
+
+-- [$$formula$$]{alt="spoken"} gives a formula its text alternative.
+local function spoken(span)
+  local alt = span.attributes.alt
+  if alt and #span.content == 1 and span.content[1].t == "Math" then
+    return equation(span.content[1], alt)
+  end
+end
+
+-- An equation without one is read out as it is typed.
+local function unspoken(math)
+  return equation(math, math.text)
+end
+
+-- ::: {.box typst="name" kind="..."} becomes #name("...")[...] in print.
+local function box(div)
+  local name = div.attributes.typst
+  if not name then
+    return nil
+  end
+  local kind = div.attributes.kind or ""
+  div.attributes.typst = nil
+  div.attributes.kind = nil
+  if not print_target then
+    if kind ~= "" then
+      div.classes:insert(kind)
+    end
+    return div
+  end
+  local label = div.identifier ~= "" and (" <" .. div.identifier .. ">") or ""
+  local blocks = pandoc.Blocks({ pandoc.RawBlock("typst", "#" .. name .. "(" .. literal(kind) .. ")[") })
+  blocks:extend(div.content)
+  blocks:insert(pandoc.RawBlock("typst", "]" .. label))
+  return blocks
+end
+
+return { { Span = spoken }, { Math = unspoken }, { Div = box } }

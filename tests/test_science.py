@@ -1,0 +1,261 @@
+"""The method: latents, losses, traps, and trajectories, on real images."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from gon import data, training
+from gon.acquisition import ensure
+from gon.catalogue import ACTIVATIONS
+from gon.errors import GonError
+from gon.evaluation import to_float, validation_loss
+from gon.models import GradientOriginNetwork
+from gon.networks import ACTIVATION_MODULES, decoder
+from gon.origin import origin_latent, reconstruction_loss
+from gon.runs import RunSpec, RunStore
+from torch import Tensor
+
+SMOKE = RunSpec(train_images=640, validation_images=200)
+
+
+@pytest.fixture(scope="session")
+def mnist() -> data.PreparedImages:
+    ensure("mnist")
+    return data.load("mnist")
+
+
+@pytest.fixture()
+def images(mnist: data.PreparedImages) -> Tensor:
+    return torch.from_numpy(np.array(mnist.train[:8]))
+
+
+def build(spec: RunSpec) -> GradientOriginNetwork:
+    torch.manual_seed(0)
+    return GradientOriginNetwork(spec)
+
+
+@pytest.mark.parametrize(
+    ("latent_dim", "count"), [(32, 74_321), (64, 107_089), (128, 172_625), (256, 303_697)]
+)
+def test_parameter_counts_are_those_of_the_authors_code(latent_dim: int, count: int) -> None:
+    model = build(RunSpec(latent_dim=latent_dim))
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+def test_every_activation_on_offer_has_a_module() -> None:
+    assert set(ACTIVATION_MODULES) == set(ACTIVATIONS)
+
+
+# ReLU and LeakyReLU have a kink at 0, where the batch norm puts the origin: no finite difference there.
+@pytest.mark.parametrize("activation", ["elu", "tanh", "softplus"])
+def test_the_latent_is_the_negative_gradient_at_the_origin(activation: str, images: Tensor) -> None:
+    """Compare with central finite differences of the loss in float64."""
+    torch.manual_seed(0)
+    decode = decoder(6, 4, 1, activation).double()
+    x = to_float(images[:4]).double()
+
+    def loss(z: Tensor) -> float:
+        return reconstruction_loss(decode(z), x, 4).item()
+
+    z = origin_latent(decode, x, 6, batch_size=4).detach()
+    # Three batch norms magnify a latent near the origin by 1 / sqrt(eps) each: the step must be tiny.
+    step = 1e-9
+    for i, j in [(0, 0), (1, 3), (3, 5)]:
+        offset = torch.zeros_like(z)
+        offset[i, j] = step
+        slope = (loss(offset) - loss(-offset)) / (2 * step)
+        # A loss of about 0.25 is rounded to 1e-16 or so: 1e-7 of the slope is noise.
+        assert -z[i, j].item() == pytest.approx(slope, rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("inner_steps", [1, 2, 3])
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_the_training_gradient_goes_through_the_latent(
+    activation: str, inner_steps: int, images: Tensor
+) -> None:
+    """Compare with a double backward written out with functional calls, in float64."""
+    spec = RunSpec(latent_dim=5, width=2, activation=activation, inner_steps=inner_steps, batch_size=8)
+    model = build(spec).double()
+    x = to_float(images).double()
+    loss = model.training_loss(x)
+    gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+
+    names = [name for name, _ in model.decoder.named_parameters()]
+    buffers = dict(model.decoder.named_buffers())
+
+    def direct(*values: Tensor) -> Tensor:
+        weights = dict(zip(names, values, strict=True))
+
+        def inner(z: Tensor) -> Tensor:
+            image = torch.func.functional_call(model.decoder, {**weights, **buffers}, (z,))
+            return ((image - x) ** 2).sum(dim=1).mean()
+
+        z = torch.zeros(8, 5, 1, 1, dtype=torch.float64, requires_grad=True)
+        for _ in range(inner_steps):
+            z = z - torch.autograd.grad(inner(z), z, create_graph=True)[0]
+        return inner(z)
+
+    values = [parameter.detach().clone().requires_grad_() for parameter in model.decoder.parameters()]
+    expected_loss = direct(*values)
+    expected = torch.autograd.grad(expected_loss, values, allow_unused=True)
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=0)
+    for found, wanted in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-13)
+
+
+def test_the_reported_loss_is_1024_times_the_pixel_mean(images: Tensor) -> None:
+    spec = RunSpec(batch_size=8, train_images=8, validation_images=8)
+    model = build(spec)
+    mean = torch.nn.functional.mse_loss(model.reconstruct(to_float(images)), to_float(images)).item()
+    assert validation_loss(model, images) == pytest.approx(1024 * mean, rel=1e-5)
+    run = training.Trajectory(spec, images, images)
+    assert run.step(to_float(images)).item() == pytest.approx(
+        1024 * training.Trajectory(spec, images, images).model.training_loss(to_float(images)).item()
+    )
+
+
+def test_the_latent_does_not_depend_on_how_many_images_share_the_loss(images: Tensor) -> None:
+    """With the normaliser of training, identical copies have the latent they have in a full batch."""
+    torch.manual_seed(0)
+    decode = decoder(6, 4, 1, "elu")
+    x = to_float(images[:1])
+    full = origin_latent(decode, x.expand(8, -1, -1, -1), 6, batch_size=8)
+    half = origin_latent(decode, x.expand(4, -1, -1, -1), 6, batch_size=8)
+    torch.testing.assert_close(half, full[:4], rtol=1e-4, atol=1e-7)
+    wrong = origin_latent(decode, x.expand(4, -1, -1, -1), 6, batch_size=4)
+    assert not torch.allclose(wrong, full[:4], rtol=0.5)
+
+
+def test_the_last_batch_is_filled_and_every_image_counts_once(mnist: data.PreparedImages) -> None:
+    validation = torch.from_numpy(np.array(mnist.validation[:20]))
+    model = build(RunSpec(batch_size=8))
+    batches = [validation[:8], validation[8:16], torch.cat([validation[16:20], validation[:4]])]
+    total = 0.0
+    for batch, counted in zip(batches, (8, 8, 4), strict=True):
+        x = to_float(batch)
+        errors = (model.reconstruct(x) - x).detach().square().sum(dim=(1, 2, 3))
+        total += errors[:counted].sum().item()
+    assert validation_loss(model, validation) == pytest.approx(total / 20, rel=1e-5)
+
+
+def test_measuring_leaves_the_model_as_it_was(images: Tensor) -> None:
+    model = build(RunSpec(batch_size=8))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    validation_loss(model, images)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_prepared_images_are_those_of_the_authors_loader(mnist: data.PreparedImages) -> None:
+    """Every pixel as with PIL's Resize(32) and ToTensor, for images from the whole set."""
+    from gon.acquisition import _torchvision
+
+    torchvision = _torchvision()
+    published = torchvision.datasets.MNIST(data.data_dir(), train=True, download=False).data
+    resize = torchvision.transforms.Resize(32)
+    for i in range(0, 60_000, 60):
+        expected = np.asarray(resize(PIL.Image.fromarray(published[i].numpy())))
+        assert np.array_equal(mnist.train[i, 0], expected)
+
+
+def without_timings(path: Path) -> dict[str, object]:
+    record = json.loads(path.read_text())
+    for epoch in record["history"]:
+        del epoch["train_seconds"], epoch["validation_seconds"]
+    del record["sessions"]
+    return dict(record)
+
+
+def test_a_continued_run_equals_an_uninterrupted_one_bit_for_bit(
+    mnist: data.PreparedImages, tmp_path: Path
+) -> None:
+    whole, parts = RunStore(tmp_path / "whole"), RunStore(tmp_path / "parts")
+    spec = dataclasses.replace(SMOKE, inner_steps=2)
+    training.train(spec, 2, whole)
+    training.train(spec, 1, parts)
+    training.train(spec, 2, parts)
+    assert without_timings(whole.record_path(spec, 2)) == without_timings(parts.record_path(spec, 2))
+    assert whole.steps_path(spec, 2).read_bytes() == parts.steps_path(spec, 2).read_bytes()
+    # A smaller budget asked for afterwards is a prefix, and trains nothing.
+    training.train(spec, 1, whole)
+    assert without_timings(whole.record_path(spec, 1)) == without_timings(parts.record_path(spec, 1))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "swap"])
+def test_a_damaged_checkpoint_is_named_and_kept(
+    mnist: data.PreparedImages, tmp_path: Path, damage: str
+) -> None:
+    store = RunStore(tmp_path)
+    training.train(SMOKE, 1, store)
+    path = store.checkpoint_path(SMOKE)
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    elif damage == "flip":
+        content[len(content) // 2] ^= 1
+    else:
+        other = dataclasses.replace(SMOKE, latent_dim=8)
+        training.train(other, 1, store)
+        content = bytearray(store.checkpoint_path(other).read_bytes())
+    path.write_bytes(content)
+    with pytest.raises(GonError, match=r"checkpoint\.pt.*move it away"):
+        training.train(SMOKE, 2, store)
+    assert path.read_bytes() == content
+
+
+def test_a_run_whose_loss_is_not_finite_is_recorded_as_diverged(
+    mnist: data.PreparedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights are made infinite after some steps, as an overflow would."""
+    step, count = training.Trajectory.step, 0
+
+    def failing(self: training.Trajectory, x: Tensor) -> Tensor:
+        nonlocal count
+        count += 1
+        if count == 13:
+            with torch.no_grad():
+                self.model.decoder[-2].weight.fill_(float("nan"))
+        return step(self, x)
+
+    monkeypatch.setattr(training.Trajectory, "step", failing)
+    store = RunStore(tmp_path)
+    record = training.train(SMOKE, 3, store)
+    assert record.diverged is not None
+    assert (record.diverged.epoch, record.diverged.step) == (2, 3)
+    assert len(record.history) == 1
+    assert store.load(SMOKE, 3) == record
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "not a whole run record"),
+        (lambda text: text.replace('"latent_dim": 64', '"latent_dim": 65'), "digest"),
+        (lambda text: text.replace('"latent_dim": 64', '"latent_dim": "64"'), "latent_dim"),
+        (lambda text: text.replace('"epochs": 1', '"epochs": 2'), "epochs"),
+        (lambda text: text.replace('"train_loss": ', '"train_loss": -'), "train_loss"),
+    ],
+)
+def test_a_damaged_record_is_named_and_kept(
+    mnist: data.PreparedImages, tmp_path: Path, change: object, message: str
+) -> None:
+    assert callable(change)
+    store = RunStore(tmp_path)
+    training.train(SMOKE, 1, store)
+    path = store.record_path(SMOKE, 1)
+    damaged = change(path.read_text())
+    path.write_text(damaged)
+    with pytest.raises(GonError, match=message):
+        store.load(SMOKE, 1)
+    assert path.read_text() == damaged
+
+
+def test_smoke_results_have_a_store_of_their_own() -> None:
+    from gon.params import load_study
+
+    smoke, quick = load_study("smoke").budget, load_study("quick").budget
+    assert smoke.build != quick.build
+    assert smoke.store != quick.store and smoke.report != quick.report

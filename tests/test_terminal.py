@@ -1,0 +1,379 @@
+"""The terminal display: real Snakemake executions of a tiny graph with the project's rules."""
+
+import io
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from gon.progress import Progress, write_progress
+from snakemake_logger_plugin_gon.reasons import explain
+from snakemake_logger_plugin_gon.screen import Screen
+from snakemake_logger_plugin_gon.state import Board, Job, final_loss, recorded_epochs
+from snakemake_logger_plugin_gon.tails import clean, tail
+from snakemake_logger_plugin_gon.wording import duration, rough
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+SNAKEFILE = """
+RUNS = {digest: f"MNIST, latent 64, ELU, seed {seed}" for seed, digest in enumerate(open("runs.txt").read().split())}
+rule all:
+    input: "report/index.html"
+rule data:
+    output: "data/{dataset}.ok"
+    log: "logs/{dataset}.log"
+    shell: "touch {output}"
+rule train:
+    input: ancient("data/mnist.ok")
+    output: "runs/{digest}/epochs-{epochs}.json"
+    log: "logs/{digest}-{epochs}.log"
+    params: label=lambda wildcards: RUNS[wildcards.digest]
+    message: "{params.label}"
+    shell: "exec {PYTHON:q} train.py {wildcards.digest} {wildcards.epochs} > {log} 2>&1"
+rule notebook:
+    input: runs=expand("runs/{digest}/epochs-2.json", digest=RUNS), notebook="notebooks/{claim}.ipynb"
+    output: "build/quick/claims/{claim}/result.json"
+    log: "logs/{claim}.log"
+    shell: "{PYTHON:q} notebook.py {input.notebook} {output} > {log} 2>&1"
+rule report:
+    input: "build/quick/claims/latent_size/result.json"
+    output: "report/index.html"
+    shell: "cat {input} > {output}"
+"""
+
+TRAIN = """
+import json, os, sys, time
+from pathlib import Path
+digest, epochs = sys.argv[1], int(sys.argv[2])
+folder = Path("runs", digest)
+if digest == "broken":
+    print("loading the data\\nerror: \\x1b[31mdata/mnist\\x1b[0m: the file is cut short", file=sys.stderr)
+    sys.exit(1)
+started, diverged = time.time(), None
+for step in range(1, 10 * epochs + 1):
+    time.sleep(float(os.environ.get("PAUSE", "0")))
+    progress = dict(digest=digest, label=digest, epochs=epochs, first_step=0, step=step, steps=10 * epochs,
+                    steps_per_epoch=10, train_loss=100 / step, started=started, updated=time.time())
+    (folder / "new").write_text(json.dumps(progress))
+    os.replace(folder / "new", folder / "progress.json")
+if digest == "diverging":
+    diverged = dict(epoch=1, step=7)
+history = [dict(epoch=epoch, validation_loss=21.375) for epoch in range(1, epochs + 1)]
+(folder / f"epochs-{epochs}.json").write_text(json.dumps(dict(history=history, diverged=diverged)))
+"""
+
+NOTEBOOK = """
+import sys
+if "broken" in open(sys.argv[1]).read():
+    print("Executing: 50%|##   | 1/2\\rExecuting: 100%|#####| 2/2\\nTraceback (most recent call last):")
+    print("-" * 75 + '\\nException encountered at "In [3]":\\n' + "-" * 75 + "\\nValueError: no run fits")
+    sys.exit(1)
+open(sys.argv[2], "w").write("{}")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A tiny project with two runs."""
+    (tmp_path / "Snakefile").write_text(f"PYTHON = {sys.executable!r}\n{SNAKEFILE}")
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "notebook.py").write_text(NOTEBOOK)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "latent_size.ipynb").write_text("one")
+    (tmp_path / "runs.txt").write_text("a diverging")
+    return tmp_path
+
+
+def environment(**extra: str) -> dict[str, str]:
+    # What a CI system or a person may have set must not matter.
+    drop = {"NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"}
+    kept = {key: value for key, value in os.environ.items() if key not in drop}
+    return {**kept, "PYTHONPATH": str(PROJECT), "FORCE_COLOR": "1", "TERM": "xterm-256color", **extra}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", "--logger", "gon", "--cores", "2", *arguments]
+
+
+def snakemake(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Execute without a terminal; exit status and what was printed."""
+    done = subprocess.run(
+        command(*arguments),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", done.stdout), "control characters in plain output"
+    return done.returncode, done.stdout
+
+
+class Terminal:
+    """An execution in a pseudo-terminal."""
+
+    def __init__(self, folder: Path, *arguments: str, **extra: str) -> None:
+        self.text = ""
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            command(*arguments),
+            cwd=folder,
+            env=environment(COLUMNS="120", LINES="30", **extra),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                chunk = os.read(self._master, 65536)
+            except OSError:  # Linux: the other side is closed.
+                chunk = b""
+            if not chunk:
+                return
+            self.text += chunk.decode("utf-8", errors="replace")
+
+    def wait_for(self, pattern: str) -> None:
+        until = time.monotonic() + 30
+        while not re.search(pattern, clean(self.text)):
+            assert time.monotonic() < until, f"no {pattern!r} in:\n{self.text}"
+            time.sleep(0.05)
+
+    def end(self) -> int:
+        status = self.process.wait(30)
+        self._reader.join(10)
+        os.close(self._master)
+        return status
+
+
+def test_plain_lines_say_what_runs_why_and_how_it_ended(folder: Path) -> None:
+    status, text = snakemake(folder)
+    assert status == 0, text
+    lines = text.splitlines()
+    assert lines[0] == "To do: 1 data set, 2 trainings, 1 notebook, 1 report (2 at a time)"
+    assert "start   data      mnist — not there yet" in lines
+    assert "start   train     MNIST, latent 64, ELU, seed 0 — no record yet" in lines
+    assert "start   notebook  latent_size — no result yet" in lines
+    assert "start   report    report/index.html — not made yet" in lines
+    done = r"^done    train     MNIST, latent 64, ELU, seed {}: \d+ s, {}$"
+    assert re.search(done.format(0, r"validation loss 21\.38 after epoch 2"), text, re.MULTILINE), text
+    assert re.search(done.format(1, "diverged in epoch 1"), text, re.MULTILINE), text
+    assert re.match(r"Done in \d+ s: 1 data set, 2 trainings, 1 notebook, 1 report\.$", lines[-2]), text
+    assert len(lines) == 12, text
+
+    log = Path(lines[-1].removeprefix("Full log: "))
+    assert log.parent == folder / ".snakemake" / "log"
+    assert "Finished jobid: " in log.read_text()
+
+    assert snakemake(folder) == (0, "Nothing to do: everything is up to date.\n")
+
+    (folder / "notebooks" / "latent_size.ipynb").write_text("two")
+    (folder / "runs" / "a" / "epochs-2.json").unlink()
+    (folder / "runs" / "a" / "epochs-1.json").write_text("{}")
+    status, text = snakemake(folder, "--dry-run")
+    assert status == 0
+    assert text.splitlines() == [
+        "Would run 1 training, 1 notebook, 1 report:",
+        "  train     MNIST, latent 64, ELU, seed 0 — recorded up to epoch 1 of 2",
+        "  notebook  latent_size — changed: notebooks/latent_size.ipynb; new: 1 run",
+        "  report    report/index.html — new: notebook latent_size",
+        "This was a dry run: nothing has been started or changed.",
+    ]
+
+
+def test_failures_show_the_error_and_where_the_logs_are(folder: Path) -> None:
+    (folder / "runs.txt").write_text("a broken")
+    (folder / "notebooks" / "latent_size.ipynb").write_text("broken")
+    status, text = snakemake(folder)
+    assert status == 1
+    assert re.search(r"^FAILED  train     MNIST, latent 64, ELU, seed 1, after \d+ s:$", text, re.MULTILINE)
+    assert "        | loading the data\n        | error: data/mnist: the file is cut short\n" in text
+    assert f"        log: {folder}/logs/broken-2.log\n" in text
+    assert "CalledProcessError" not in text and "WorkflowError" not in text and "set -euo" not in text
+    assert "Failed: 1 training (done: 1 data set, 1 training). What is finished is kept" in text
+    assert re.search(rf"^Full log: {folder}/\.snakemake/log/.*\.snakemake\.log$", text, re.MULTILINE)
+
+    (folder / "runs.txt").write_text("a")
+    status, text = snakemake(folder)
+    assert status == 1
+    assert '        | Exception encountered at "In [3]":\n        | ValueError: no run fits\n' in text
+    assert "Traceback" not in text and "Executing" not in text
+    assert "FAILED  notebook  latent_size, after" in text
+
+
+def test_snakemakes_own_errors_stay_visible(folder: Path) -> None:
+    shutil.rmtree(folder / "notebooks")
+    status, text = snakemake(folder)
+    assert status == 1
+    assert "Missing input files for rule notebook" in text and "notebooks/latent_size.ipynb" in text
+
+    (folder / "Snakefile").write_text("rule all\n    input: 'x'\n")
+    status, text = snakemake(folder)
+    assert status == 1
+    assert "SyntaxError" in text
+
+
+def test_terminal_shows_the_trainings_under_way(folder: Path) -> None:
+    terminal = Terminal(folder, PAUSE="0.12")
+    status = terminal.end()
+    text = clean(terminal.text)
+    assert status == 0, text
+    assert "\x1b[" in terminal.text
+    row = r"train MNIST, latent 64, ELU, seed 0 +epoch 1/2  train loss \d+\.\d\d .*\d+ s left"
+    assert re.search(row, text), text
+    assert re.search(r"Trainings 0/2   Notebook 0/1   Report 0/1   about \d+ s of training left", text), text
+    assert "done    train     MNIST, latent 64, ELU, seed 0: " in text
+    # The display is gone at the end: the cursor is back, and the last lines are the summary.
+    assert terminal.text.rstrip().endswith(".snakemake.log")
+    assert terminal.text.rindex("\x1b[?25h") > terminal.text.rindex("\x1b[?25l")
+
+
+def test_interrupt_ends_cleanly_and_the_same_command_continues(folder: Path) -> None:
+    terminal = Terminal(folder, PAUSE="0.5")
+    terminal.wait_for(r"epoch 1/2")
+    os.killpg(terminal.process.pid, signal.SIGINT)  # What a terminal does at Ctrl-C.
+    assert terminal.end() == 1
+    text = clean(terminal.text)
+    assert "What is finished is kept; the same command continues from there." in text
+    assert "FAILED" not in text and "Traceback" not in text and "WorkflowError" not in text
+    assert terminal.text.rindex("\x1b[?25h") > terminal.text.rindex("\x1b[?25l")
+
+    # The progress that the interrupted training left behind is not taken for the next one's.
+    left = Job(1, "train", "", "", (folder / "runs/a/epochs-2.json",), (), None, started=time.time())
+    assert (folder / "runs" / "a" / "progress.json").exists() and left.progress() is None
+
+    status, text = snakemake(folder)
+    assert status == 0, text
+    assert text.startswith("To do: 2 trainings, 1 notebook, 1 report")
+
+
+def job(jobid: int, folder: Path, started: float, rule: str = "train") -> Job:
+    return Job(jobid, rule, f"run {jobid}", "", (folder / str(jobid) / "epochs-2.json",), (), None, started)
+
+
+def progress(folder: Path, jobid: int, started: float, updated: float, step: int) -> None:
+    write_progress(
+        folder / str(jobid) / "progress.json",
+        Progress(str(jobid), "", 2, 0, step, 100, 50, 30.0, started, updated),
+    )
+
+
+def test_time_left_counts_waiting_trainings_and_those_side_by_side(tmp_path: Path) -> None:
+    board = Board()
+    board.plan({"train": 4, "notebook": 1, "all": 1, "total": 6})
+    assert board.planned == {"train": 4, "notebook": 1}
+    assert board.seconds_left(1000) is None
+    board.start(job(1, tmp_path, 1000))
+    board.start(job(2, tmp_path, 1000))
+    assert board.seconds_left(1010) is None  # Nothing is known of any pace yet.
+    progress(tmp_path, 1, 1000, 1010, 50)  # 20 s in all
+    progress(tmp_path, 2, 1000, 1010, 25)  # 40 s in all
+    # 10 + 30 under way and two more of 30 on average, two at a time
+    assert board.seconds_left(1010) == pytest.approx(50)
+    assert board.end(1, "done", 1020) is not None
+    assert board.end(1, "failed", 1021) is None
+    assert board.done("train") == 1
+    assert [job.jobid for job in board.running()] == [2]
+
+
+def test_long_trainings_report_now_and_then_without_a_terminal(tmp_path: Path) -> None:
+    board, stream, now = Board(), io.StringIO(), time.time()
+    board.start(job(1, tmp_path, now - 20))
+    progress(tmp_path, 1, now - 20, now, 75)
+    screen = Screen(board, stream)
+    screen.start()
+    until = time.monotonic() + 10
+    while not stream.getvalue() and time.monotonic() < until:
+        time.sleep(0.05)
+    screen.stop()
+    assert stream.getvalue() == "        train     run 1: epoch 2/2, train loss 30.00, 75 %, 7 s left\n"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("Missing output files: a.json; Input files updated by another job: b", "no result yet"),
+        ("Updated input files: a, b, c, d, e", "changed: a, b, c and 2 more"),
+        ("Code has changed since last execution", "its command in the Snakefile changed"),
+        (
+            "Params have changed since last execution: Union of exclusive params before and now across all "
+            "output: before: '1' now: '2' ",
+            "settings changed: before '1', now '2'",
+        ),
+        (
+            "Params have changed since last execution: Union of exclusive params before and now across all "
+            f"output: before: <nothing exclusive> now: {'x' * 100} ",
+            "settings changed",
+        ),
+        ("Set of input files has changed since last execution", "takes other files than the last time"),
+        ("Incomplete output files: a", "was interrupted the last time"),
+        ("Forced execution", "asked for by hand"),
+        ("Something new in Snakemake: a", "Something new in Snakemake: a"),
+    ],
+)
+def test_reasons_are_short(reason: str, words: str) -> None:
+    assert explain(reason, "notebook", lambda path: None) == words
+
+
+def test_news_name_the_jobs_that_made_them(tmp_path: Path) -> None:
+    board = Board()
+    for number in (1, 2):
+        board.start(job(number, tmp_path, 0))
+    board.start(job(3, tmp_path, 0, rule="notebook"))
+    files = ", ".join(str(tmp_path / str(number) / "epochs-2.json") for number in (1, 2, 3))
+    assert explain(f"Input files updated by another job: {files}", "report", board.maker) == (
+        "new: 2 runs, notebook run 3"
+    )
+
+
+def test_what_cannot_be_read_shows_nothing(tmp_path: Path) -> None:
+    record = tmp_path / "epochs-2.json"
+    assert final_loss(record) is None and tail(record) == []
+    for content in ("", "[]", "{}", '{"history": []}', '{"history": [{"validation_loss": "x", "epoch": 1}]}'):
+        record.write_text(content)
+        assert final_loss(record) is None, content
+    (tmp_path / "epochs-1.json").write_text("")
+    (tmp_path / "epochs-new.json").write_text("")
+    assert recorded_epochs(record, 2) == 1
+    assert recorded_epochs(record, 1) == 0
+    record.write_text(json.dumps({"history": [{"validation_loss": 1, "epoch": 2}], "diverged": None}))
+    assert final_loss(record) == "validation loss 1.00 after epoch 2"
+
+
+def test_tails_are_short_and_clean(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("\n".join(f"line {number}" for number in range(100)) + "\n\n")
+    assert tail(log)[0] == "line 88" and tail(log)[-1] == "line 99"
+    assert clean("a\x1b[31mb\x1b]0;title\x07c\rd\te\r\nf\x08") == "d\te\nf"
+
+
+def test_durations() -> None:
+    assert [duration(seconds) for seconds in (-1, 8.4, 200, 7500)] == [
+        "0 s",
+        "8 s",
+        "3 min 20 s",
+        "2 h 5 min",
+    ]
+    assert [rough(seconds) for seconds in (0, 32, 200, 5300, 9000)] == [
+        "5 s",
+        "30 s",
+        "3 min",
+        "88 min",
+        "2.5 h",
+    ]
