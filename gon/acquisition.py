@@ -363,7 +363,7 @@ def _torchvision() -> Any:
         if "torchvision::nms" not in str(error):
             raise
         global _declared
-        _declared = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+        _declared = torch.library.Library("torchvision", "DEF")
         for operator in ("nms", "qnms"):
             _declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         import torchvision

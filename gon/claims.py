@@ -267,10 +267,10 @@ class Claim:
         cells = [[_cell(entry) for entry in row] for row in rows]
         for row in cells:
             if len(row) != len(columns):
-                raise UsageError(f"table {name}: a row has {len(row)} cells, the table {len(columns)} columns")
-        frame = pd.DataFrame(
-            [[self._plain(cell) for cell in row] for row in cells], columns=list(columns)
-        )
+                raise UsageError(
+                    f"table {name}: a row has {len(row)} cells, the table {len(columns)} columns"
+                )
+        frame = pd.DataFrame([[self._plain(cell) for cell in row] for row in cells], columns=list(columns))
         csv = f"tables/{_file_name(name)}.csv"
         write_atomically(self._work / csv, frame.to_csv(index=False))
         self._tables.append(Table(name=name, caption=caption, columns=list(columns), rows=cells, csv=csv))
@@ -327,9 +327,7 @@ class Claim:
     def judge_values(self, rule: str, measurements: Sequence[Measurement]) -> Verdict:
         """Let a value rule compare measurements with their published values."""
         return self._judged(
-            verdicts.judge_values(
-                self.params.rule(rule), measurements, uses_all_images=self._uses_all_images
-            )
+            verdicts.judge_values(self.params.rule(rule), measurements, uses_all_images=self._uses_all_images)
         )
 
     def _judged(self, verdict: Verdict) -> Verdict:
@@ -465,7 +463,9 @@ def _train(specs: Sequence[RunSpec], epochs: int, store: RunStore) -> None:
                 elif progress is not None and future.running():
                     steps += progress.step
                     if progress.train_loss is not None:
-                        under_way.append(f"{spec.label}: epoch {progress.epoch}, loss {progress.train_loss:.3g}")
+                        under_way.append(
+                            f"{spec.label}: epoch {progress.epoch}, loss {progress.train_loss:.3g}"
+                        )
             bar.n = steps
             bar.set_postfix_str("; ".join(under_way))
             if all(future.done() for future in futures):

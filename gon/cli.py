@@ -47,16 +47,22 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_plan)
 
     command = commands.add_parser("data", help="get and prepare the data sets")
-    command.add_argument("datasets", nargs="*", metavar="DATASET", help=f"of {', '.join(DATASETS)} (default: all)")
+    command.add_argument(
+        "datasets", nargs="*", metavar="DATASET", help=f"of {', '.join(DATASETS)} (default: all)"
+    )
     command.set_defaults(command=_data)
 
     command = commands.add_parser("train", help="train one run, or continue it")
-    command.add_argument("--epochs", type=int, required=True, help="epochs in all, those already trained included")
+    command.add_argument(
+        "--epochs", type=int, required=True, help="epochs in all, those already trained included"
+    )
     command.add_argument("--store", type=Path, required=True, help="folder of the runs")
     command.add_argument("--threads", type=int, default=1, help="threads of the process (default: 1)")
     types = typing.get_type_hints(RunSpec)
     for field in dataclasses.fields(RunSpec):
-        kind = next(t for t in (typing.get_args(types[field.name]) or (types[field.name],)) if t is not type(None))
+        kind = next(
+            t for t in (typing.get_args(types[field.name]) or (types[field.name],)) if t is not type(None)
+        )
         command.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=kind,
@@ -112,7 +118,8 @@ def _plan(options: argparse.Namespace) -> int:
     for planned in study.plan():
         state = "present" if store.has(planned.spec, planned.epochs) else "to do"
         print(f"{planned.spec.digest}  {state:8}{planned.spec.label}  [{', '.join(planned.claims)}]")
-        print(f"    gon train {shlex.join(planned.spec.arguments())} --epochs {planned.epochs} --store {store.root}")
+        arguments = shlex.join([*planned.spec.arguments(), "--epochs", str(planned.epochs)])
+        print(f"    gon train {arguments} --store {shlex.quote(str(store.root))}")
     return 0
 
 

@@ -38,7 +38,8 @@ def check_parameters(path: Path, names: set[str]) -> None:
         raise GonError(f"{path}: no cell is tagged `parameters`")
     for name in sorted(names - declared):
         raise UsageError(
-            f"{path}: the cell tagged `parameters` does not set {name!r}; it sets {', '.join(sorted(declared))}"
+            f"{path}: the cell tagged `parameters` does not set {name!r}; "
+            f"it sets {', '.join(sorted(declared))}"
         )
     for name in sorted(declared - names):
         raise UsageError(

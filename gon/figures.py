@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -38,14 +39,13 @@ def style() -> AbstractContextManager[None]:
         "axes.grid": True,
         "grid.linewidth": 0.4,
         "grid.color": "0.88",
-        "axes.prop_cycle": mpl.cycler(color=sns.color_palette("colorblind", 5))
-        + mpl.cycler(linestyle=_DASHES),
+        "axes.prop_cycle": cycler(color=sns.color_palette("colorblind", 5)) + cycler(linestyle=_DASHES),
         "legend.frameon": False,
         "figure.constrained_layout.use": True,
         "svg.hashsalt": "gon",  # the same figure gives the same bytes
         "pdf.fonttype": 42,
     }
-    context: AbstractContextManager[None] = mpl.rc_context(settings)
+    context: AbstractContextManager[None] = mpl.rc_context(settings)  # type: ignore[arg-type]
     return context
 
 

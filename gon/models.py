@@ -26,9 +26,7 @@ class GradientOriginNetwork(nn.Module):
     def __init__(self, spec: RunSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.decoder = decoder(
-            spec.latent_dim, spec.width, DATASETS[spec.dataset].channels, spec.activation
-        )
+        self.decoder = decoder(spec.latent_dim, spec.width, DATASETS[spec.dataset].channels, spec.activation)
 
     def reconstruct(self, x: Tensor, *, differentiable: bool = False) -> Tensor:
         """Find the latents of images [batch, channels, 32, 32] and decode them to images again."""

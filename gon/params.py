@@ -182,7 +182,9 @@ class ClaimParams(Model):
                         }
                     )
                 except UsageError as error:
-                    raise UsageError(f"claim {self.name} (params/claims/{self.name}.yaml): {error}") from error
+                    raise UsageError(
+                        f"claim {self.name} (params/claims/{self.name}.yaml): {error}"
+                    ) from error
                 specs[spec] = None
         return list(specs)
 
@@ -201,7 +203,9 @@ def _require_same_type(what: str, value: Any, default: Any) -> None:
     """Check that a value can stand where a default stands; a whole number may stand for a decimal one."""
     allowed: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
     if not isinstance(value, allowed) or isinstance(value, bool) != isinstance(default, bool):
-        raise UsageError(f"{what}: {value!r} is not allowed; the type is {type(default).__name__}, as in {default!r}")
+        raise UsageError(
+            f"{what}: {value!r} is not allowed; the type is {type(default).__name__}, as in {default!r}"
+        )
     if isinstance(value, list):
         if not value:
             raise UsageError(f"{what}: an empty list is not allowed; the default is {default!r}")

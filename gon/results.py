@@ -12,8 +12,6 @@ import pydantic
 from gon.errors import GonError
 from gon.params import Model, Published, Rule
 
-RESULT_FORMAT = 1
-
 Outcome = Literal["reproduced", "not reproduced", "inconclusive"]
 Tendency = Literal["as published", "against the published", "mixed", "too close to tell", "not comparable"]
 Reason = Literal["epochs", "images", "one seed"]
@@ -147,7 +145,7 @@ class BudgetSummary(Model):
 class ClaimResult(Model):
     """Everything that the report says of a claim."""
 
-    format: Literal[1] = RESULT_FORMAT
+    format: Literal[1] = 1
     claim: str
     title: str
     order: int

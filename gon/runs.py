@@ -170,9 +170,7 @@ def _require_choice(key: str, value: object, allowed: Mapping[str, Any] | tuple[
 
 def _require_integer(key: str, value: object, smallest: int, largest: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not smallest <= value <= largest:
-        raise UsageError(
-            f"{key}: {value!r} is not allowed; a whole number from {smallest} to {largest} is"
-        )
+        raise UsageError(f"{key}: {value!r} is not allowed; a whole number from {smallest} to {largest} is")
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Trajectory:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def step(self, x: Tensor) -> Tensor:
-        """Take one optimiser step on float images [batch, c, 32, 32]; returns its loss [] as SSE per image."""
+        """Take one optimiser step on images [batch, c, 32, 32]; returns its loss [] as SSE per image."""
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.model.training_loss(x)
         loss.backward()

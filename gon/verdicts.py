@@ -84,9 +84,7 @@ def _compare(lower: Measurement, higher: Measurement, margin: float) -> Comparis
         finding = "too close to tell"
     else:
         finding = "as published" if higher.value is None else "against the published"
-    return Comparison(
-        first=lower.name, second=higher.name, relative_difference=difference, finding=finding
-    )
+    return Comparison(first=lower.name, second=higher.name, relative_difference=difference, finding=finding)
 
 
 def _verdict(
@@ -123,7 +121,11 @@ def describe(verdict: Verdict) -> str:
     if "one seed" in verdict.reasons:
         lines.append("- some differences are within the margin, where one seed cannot tell")
     for comparison in verdict.comparisons:
-        names = comparison.first if comparison.second is None else f"{comparison.first} against {comparison.second}"
+        names = (
+            comparison.first
+            if comparison.second is None
+            else f"{comparison.first} against {comparison.second}"
+        )
         difference = comparison.relative_difference
         shown = "" if difference is None else f" {difference:+.1%}"
         lines.append(f"  {names}:{shown} ({comparison.finding})")

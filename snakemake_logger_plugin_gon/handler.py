@@ -105,11 +105,11 @@ class LogHandler(LogHandlerBase):
                 self._fail(fields["jobid"], record.created)
             case LogEvent.ERROR | None if record.levelno >= logging.WARNING:
                 self._trouble(record)
-            case None if not self._verbose:
-                self._message(record.getMessage())
-            case _ if self._verbose:
-                if text := self.format(record):
+            case event:
+                if self._verbose and (text := self.format(record)):
                     self.screen.say(text, "dim")
+                if event is None:
+                    self._message(record.getMessage())
 
     def _say(self, text: str, style: str = "") -> None:
         if not self._quiet:
@@ -190,7 +190,7 @@ class LogHandler(LogHandlerBase):
                 self.screen.say(f"        log: {os.path.abspath(log)}", "bold")
         if others := [other for other in self.board.running() if other.jobid != jobid]:
             under_way = counts(Counter(other.rule for other in others))
-            self._say(f"        Still under way, and finished first: {under_way}")
+            self._say(f"        Still under way: {under_way}")
 
     def _trouble(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
@@ -219,7 +219,7 @@ class LogHandler(LogHandlerBase):
             self._conclude(message.removeprefix("Complete log(s): "))
         elif message.startswith("Trying to restart job"):
             self._say(message, "yellow")
-        elif not self._running and message and not message.startswith(_CHATTER):
+        elif not (self._running or self._verbose or message.startswith(_CHATTER)):
             # Not an execution but an errand, such as --unlock: its answer is what the person wants.
             self._say(message)
 

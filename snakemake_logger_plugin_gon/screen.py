@@ -55,8 +55,9 @@ class Screen:
     def say(self, text: str, style: str = "") -> None:
         """Print a text that stays; it is not wrapped, so that it can be searched and copied."""
         encoding = self._console.encoding
-        safe = clean(text).encode(encoding, errors="replace").decode(encoding)
-        self._console.print(Text(safe, style=style), soft_wrap=True)
+        if not encoding.startswith("utf"):
+            text = text.replace("—", "-").encode(encoding, errors="replace").decode(encoding)
+        self._console.print(Text(clean(text), style=style), soft_wrap=True)
 
     def start(self) -> None:
         """Begin to show what is under way."""

@@ -8,6 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from torch import Tensor
+
 from gon import data, training
 from gon.acquisition import ensure
 from gon.catalogue import ACTIVATIONS
@@ -17,7 +19,6 @@ from gon.models import GradientOriginNetwork
 from gon.networks import ACTIVATION_MODULES, decoder
 from gon.origin import origin_latent, reconstruction_loss
 from gon.runs import RunSpec, RunStore
-from torch import Tensor
 
 SMOKE = RunSpec(train_images=640, validation_images=200)
 

@@ -37,27 +37,33 @@ setup_environment() {
 
 # The environment that is active, if it has everything; says why not otherwise.
 use_active_environment() {
-    local lock=$1 folder=${VIRTUAL_ENV:-${CONDA_PREFIX:-}} why
+    local lock=$1 folder=${VIRTUAL_ENV:-${CONDA_PREFIX:-}} why place
     if [ -z "$folder" ] || [ "$folder" = "$project/.venv" ] || [ ! -x "$folder/bin/python" ]; then
         return 1
     fi
     if ! why=$("$folder/bin/python" "$project/tools/check_pins.py" "$project/$lock" 2>&1); then
         # Conda's "base" is active on many machines without anybody's wish to use it here.
         if [ "${CONDA_DEFAULT_ENV:-}" != base ]; then
+            # shellcheck disable=SC2086  # its lines as one
             say "not using the active environment $folder:" $why
         fi
         return 1
     fi
-    python=$folder/bin/python
-    # From another folder: here, "gon" would be found in the current one.
-    if ! (cd / && "$python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("gon") is None)'); then
+    # Asked from another folder: here, "gon" would be found in the current one.
+    place=$(cd / && "$folder/bin/python" -c 'import importlib.util as u; s = u.find_spec("gon"); print(s.origin if s else "")')
+    if [ -n "$place" ] && ! [ "$place" -ef "$project/gon/__init__.py" ]; then
+        say "not using the active environment $folder: it has another copy of this project, $place"
+        return 1
+    fi
+    if [ -z "$place" ]; then
         say "using the active environment $folder; adding this project to it (editable)"
-        if "$python" -c 'import pip' 2>/dev/null; then
-            "$python" -m pip install --quiet --no-deps --editable "$project" >&2
+        if "$folder/bin/python" -c 'import pip' 2>/dev/null; then
+            "$folder/bin/python" -m pip install --quiet --no-deps --editable "$project" >&2
         else
-            uv pip install --quiet --python "$python" --no-deps --editable "$project" >&2
+            uv pip install --quiet --python "$folder/bin/python" --no-deps --editable "$project" >&2
         fi || return 1
     fi
+    python=$folder/bin/python
 }
 
 # What the environment depends on; its place too, as a moved environment does not work.

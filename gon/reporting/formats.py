@@ -35,6 +35,19 @@ def count(value: int) -> str:
     return f"{value:,}".replace(",", SPACE).replace("-", MINUS)
 
 
+def spelled(value: int) -> str:
+    """A whole number as a word where English likes it better, up to twelve."""
+    words = "no one two three four five six seven eight nine ten eleven twelve".split()
+    return words[value] if 0 <= value < len(words) else count(value)
+
+
+def published(value: float) -> str:
+    """A published number with the digits that it has, and at least two behind the point."""
+    text = f"{value:,.10f}".rstrip("0")
+    whole, _, decimals = text.partition(".")
+    return f"{whole}.{decimals:0<2}".replace(",", SPACE).replace("-", MINUS)
+
+
 def counted(value: int, noun: str) -> str:
     """A count with its noun: "1 epoch", "50 epochs"."""
     return f"{count(value)} {noun}{'' if value == 1 else 's'}"
@@ -44,7 +57,7 @@ def percent(value: float) -> str:
     """A share as a percentage with at most two significant digits behind a leading zero."""
     share = abs(value) * 100
     digits = 0 if share >= 10 or share == round(share) else 1 if share >= 0.1 else 2
-    return f"{share:.{digits}f}{SPACE}%"
+    return f"{share:.{digits}f}%"
 
 
 def change(value: float | None) -> str:

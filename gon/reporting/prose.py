@@ -21,7 +21,8 @@ from gon.reporting.svg import inline_svg
 from gon.results import FigureFile, Measurement
 
 TEMPLATES = PROJECT / "templates"
-TITLE = "Reproducing Gradient Origin Networks: an executable report"
+TITLE = "Reproducing Gradient Origin Networks"
+SUBTITLE = "An executable report"
 BIBLIOGRAPHY = TEMPLATES / "references.bib"
 
 Target = Literal["page", "print"]
@@ -70,6 +71,8 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         number=formats.number,
         count=formats.count,
         counted=formats.counted,
+        spelled=formats.spelled,
+        published=formats.published,
         percent=formats.percent,
         change=formats.change,
         duration=formats.duration,
@@ -80,6 +83,7 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
     )
     made.globals.update(
         title=TITLE,
+        subtitle=SUBTITLE,
         rankings=describe.rankings,
         findings=describe.findings,
         closest=describe.closest,
@@ -167,8 +171,8 @@ def render_markdown(report: Report, target: Target) -> str:
     known = set(re.findall(r"^@\w+\{([^,\s]+),", BIBLIOGRAPHY.read_text(encoding="utf-8"), re.MULTILINE))
 
     def cite(key: str) -> Trusted:
-        """A citation; a work that is not in the bibliography is named by its key."""
-        return Trusted(f"[@{key}]" if key in known else f"({formats.escape_markdown(key)})")
+        """A citation in the running text; a work that is not in the bibliography is named by its key."""
+        return Trusted(f"@{key}" if key in known else formats.escape_markdown(key))
 
     prose = environment("markdown")
     prose.globals.update(show=show, value=value, cite=cite, report=report, target=target)

@@ -9,7 +9,11 @@ end
 
 local function equation(math, alt)
   if not print_target then
-    return math
+    if math.mathtype == "InlineMath" then
+      return math
+    end
+    -- A long equation scrolls by itself on a narrow screen; what scrolls must take the keyboard's focus.
+    return pandoc.Span({ math }, { class = "equation", tabindex = "0", role = "group", ["aria-label"] = "Equation" })
   end
   local source = pandoc.write(pandoc.Pandoc({ pandoc.Plain({ math }) }), "typst"):gsub("%s+$", "")
   local block = math.mathtype == "DisplayMath" and "true" or "false"
@@ -27,9 +31,9 @@ local function spoken(span)
   end
 end
 
--- An equation without one is read out as it is typed.
+-- An inline formula has none, and is read out as it is typed.
 local function unspoken(math)
-  return equation(math, math.text)
+  return math.mathtype == "InlineMath" and equation(math, math.text) or nil
 end
 
 -- ::: {.box typst="name" kind="..."} becomes #name("...")[...] in print.

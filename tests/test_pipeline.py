@@ -1,0 +1,188 @@
+"""The whole pipeline at smoke, through Snakemake and papermill, in a copy of the project."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gon.data import data_dir
+from gon.params import PROJECT
+
+pytestmark = pytest.mark.timeout(900)
+
+
+class Project:
+    """A copy of the project in a folder of its own, on the data of this one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        files = subprocess.run(
+            ["git", "-C", str(PROJECT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split("\0")
+        for name in filter(None, files):
+            if (PROJECT / name).is_file():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(PROJECT / name, root / name)
+
+    def gon(self, *arguments: str, status: int = 0) -> str:
+        """Run a command of the copy; returns what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "gon.cli", *arguments],
+            cwd=self.root,
+            env={**os.environ, "PYTHONPATH": str(self.root), "GON_DATA_DIR": str(data_dir())},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stdout
+        return done.stdout
+
+    def result(self, claim: str) -> dict[str, object]:
+        """The result of a claim at smoke."""
+        path = self.root / "build" / "smoke" / "claims" / claim / "result.json"
+        return dict(json.loads(path.read_text()))
+
+    def page(self) -> str:
+        """The page's source."""
+        return (self.root / "report-smoke" / "index.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The copy, with everything run at smoke."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    output = project.gon("run", "--budget", "smoke")
+    assert "report-smoke/index.html" in output.splitlines()[-2]
+    return project
+
+
+def test_everything_is_there_and_nothing_is_real(project: Project) -> None:
+    report = project.root / "report-smoke"
+    for name in ("index.html", "report.pdf", *(f"notebooks/{c}.html" for c in ("latent_size", "two_step"))):
+        assert (report / name).stat().st_size > 0
+    assert not (project.root / "report").exists() or not any((project.root / "report").iterdir())
+    assert not (project.root / "runs" / "full").exists()
+
+
+def test_nothing_changed_does_nothing(project: Project) -> None:
+    page = (project.root / "report-smoke" / "index.html").stat().st_mtime_ns
+    output = project.gon("run", "--budget", "smoke")
+    assert "Nothing to do" in output
+    assert (project.root / "report-smoke" / "index.html").stat().st_mtime_ns == page
+
+
+def test_a_template_edit_renders_only(project: Project) -> None:
+    template = project.root / "templates" / "report.md"
+    template.write_text(template.read_text() + "\nA sentence at the end.\n")
+    output = project.gon("run", "--budget", "smoke")
+    assert "A sentence at the end." in project.page()
+    assert not re.search(r"^start\s+(train|notebook)", output, re.MULTILINE)
+
+
+def test_a_record_altered_by_hand_changes_table_sentence_and_verdict(project: Project) -> None:
+    """The run with one inner step is given a much lower loss: the numbers point the other way."""
+    before = project.result("two_step")
+    (one,) = [run for run in before["runs"] if run["spec"]["inner_steps"] == 1]  # type: ignore[attr-defined]
+    path = project.root / "runs" / "smoke" / one["digest"] / "epochs-2.json"
+    original, page = path.read_text(), project.page()
+    record = json.loads(original)
+    record["history"][-1]["train_loss"] = 1.2345
+    path.write_text(json.dumps(record, indent=1))
+    output = project.gon("run", "--budget", "smoke")
+    assert not re.search(r"^start\s+train", output, re.MULTILINE)
+    after = project.result("two_step")
+    assert [v["tendency"] for v in before["verdicts"]] != [  # type: ignore[attr-defined]
+        v["tendency"]
+        for v in after["verdicts"]  # type: ignore[attr-defined]
+    ]
+    table = project.root / "build" / "smoke" / "claims" / "two_step" / "tables" / "cost.csv"
+    assert "1.2345" in table.read_text()
+    assert project.page() != page
+    assert "1.23" in project.page()
+    path.write_text(original)
+    project.gon("run", "--budget", "smoke")
+
+
+def test_a_changed_parameter_runs_only_what_depends_on_it(project: Project) -> None:
+    output = project.gon("run", "--budget", "smoke", "--set", "two_step.inner_steps=[1,3]")
+    assert len(re.findall(r"^start\s+train", output, re.MULTILINE)) == 1
+    assert len(re.findall(r"^start\s+notebook", output, re.MULTILINE)) == 1
+    assert "two_step.inner_steps=[1, 3]" in json.dumps(project.result("two_step")["budget"])
+
+
+def test_a_fourth_claim_needs_a_notebook_and_a_parameter_file_only(project: Project) -> None:
+    params = (project.root / "params" / "claims" / "two_step.yaml").read_text()
+    params = params.replace("order: 3", "order: 4").replace("[1, 2]", "[1, 3]")
+    title = "A fourth <script>alert(1)</script> #claim $x$ `rm`"
+    params = re.sub(r"^title: .*$", f"title: {json.dumps(title)}", params, flags=re.MULTILINE)
+    (project.root / "params" / "claims" / "fourth.yaml").write_text(params)
+    notebook = (project.root / "notebooks" / "two_step.ipynb").read_text()
+    (project.root / "notebooks" / "fourth.ipynb").write_text(notebook.replace("two_step", "fourth"))
+    output = project.gon("run", "--budget", "smoke")
+    assert "report-smoke" in output
+    assert "<script>alert(1)" not in project.page()
+    assert "A fourth &lt;script&gt;alert(1)&lt;/script&gt; #claim $x$ `rm`" in project.page()
+    (project.root / "params" / "claims" / "fourth.yaml").unlink()
+
+
+def test_a_notebook_that_fails_shows_its_error_and_keeps_the_report(project: Project) -> None:
+    notebook = project.root / "notebooks" / "two_step.ipynb"
+    original, page = notebook.read_text(), project.page()
+    notebook.write_text(original.replace("claim.save()", "1 / 0"))
+    output = project.gon("run", "--budget", "smoke", status=1)
+    assert "ZeroDivisionError" in output
+    assert project.page() == page
+    notebook.write_text(original)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--budget", "huge"), ("budget", "'huge'", "quick")),
+        (("--set", "latent_size.latent_dims=[0]"), ("latent_dim", "0", "latent_size")),
+        (("--set", "latent_size.colour=1"), ("colour", "latent_size.latent_dims")),
+        (("--set", "epochs=-1"), ("epochs", "-1")),
+        (("--set", "activations.activations=[swish]"), ("activation", "'swish'", "relu")),
+        (("--set", "activations.dataset=svhn"), ("dataset", "'svhn'", "mnist")),
+        (("--set", "epochs=[1"), ("epochs=[1", "YAML")),
+        (("--cores", "none"), ("--cores", "'none'")),
+    ],
+)
+def test_wrong_usage_is_one_clear_error(
+    project: Project, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    output = project.gon("run", "--budget", "smoke", *arguments, status=2)
+    assert output.startswith("error: ") and "Traceback" not in output
+    for word in words:
+        assert word in output
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text + "\n  - [", ("not valid YAML",)),
+        (lambda text: text.replace("margin: 0.5", "margin: -1"), ("margin", "-1")),
+        (lambda text: text.replace("order: 3", "order: three"), ("order", "'three'")),
+        (lambda text: text.replace("order: 3", "order: 3\ncolour: red"), ("colour", "known key")),
+        (lambda text: text.replace("  seed: 0", "  seeds: 0"), ("$seed",)),
+    ],
+)
+def test_a_broken_parameter_file_is_named(project: Project, change: object, words: tuple[str, ...]) -> None:
+    assert callable(change)
+    path = project.root / "params" / "claims" / "two_step.yaml"
+    original = path.read_text()
+    path.write_text(change(original))
+    output = project.gon("run", "--budget", "smoke", status=2)
+    path.write_text(original)
+    assert "two_step.yaml" in output and "Traceback" not in output
+    for word in words:
+        assert word in output
