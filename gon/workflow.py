@@ -48,7 +48,16 @@ def run(study: Study, cores: str, snakemake_options: Sequence[str]) -> int:
     print(f"{len(plan)} runs of {budget.epochs} epoch(s), {present} of them present", flush=True)
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "Snakefile")),
-        *("--directory", str(PROJECT), "--cores", cores, "--logger", "gon", "--rerun-incomplete"),
+        *(
+            "--directory",
+            str(PROJECT),
+            "--cores",
+            cores,
+            "--logger",
+            "gon",
+            "--rerun-incomplete",
+            "--printshellcmds",
+        ),
         # Neither a comment in the Snakefile nor a new environment may train anything again: what
         # determines a run is in its digest, and what a page depends on is among its rule's inputs.
         *("--rerun-triggers", "mtime", "input", "params"),

@@ -34,9 +34,13 @@ def make_claim(folder: Path, name: str, *, budget: str = "quick", loss: Loss = p
     claim = study.claim(name)
     specs = claim.specs(study.budget)
     if name == "latent_size":
-        return make_result(folder, claim, study.budget, specs, loss, *_latent_size(claim, specs, loss, study.budget))
+        return make_result(
+            folder, claim, study.budget, specs, loss, *_latent_size(claim, specs, loss, study.budget)
+        )
     if name == "activations":
-        return make_result(folder, claim, study.budget, specs, loss, *_activations(claim, specs, loss, study.budget))
+        return make_result(
+            folder, claim, study.budget, specs, loss, *_activations(claim, specs, loss, study.budget)
+        )
     return make_result(folder, claim, study.budget, specs, loss, *_two_step(claim, specs, loss, study.budget))
 
 
@@ -55,7 +59,9 @@ def make_result(
         (folder / kind).mkdir(parents=True, exist_ok=True)
     made_tables = []
     for table, caption, columns, rows in tables:
-        frame = pd.DataFrame([[c.measurement or c.published or c.text for c in row] for row in rows], columns=columns)
+        frame = pd.DataFrame(
+            [[c.measurement or c.published or c.text for c in row] for row in rows], columns=columns
+        )
         frame.to_csv(folder / f"tables/{table}.csv", index=False)
         made_tables.append(
             Table(name=table, caption=caption, columns=columns, rows=rows, csv=f"tables/{table}.csv")
@@ -65,7 +71,9 @@ def make_result(
         for spec in specs:
             final = loss(spec) or 90.0
             for panel in axes:
-                panel.plot([0.1, 0.4, 0.7, 1.0], [final * 3, final * 1.6, final * 1.2, final], label=spec.label[:24])
+                panel.plot(
+                    [0.1, 0.4, 0.7, 1.0], [final * 3, final * 1.6, final * 1.2, final], label=spec.label[:24]
+                )
         for panel in axes:
             panel.set_xlabel("epoch")
             panel.set_ylabel("training loss")
@@ -108,7 +116,13 @@ def make_result(
 
 
 def measure(
-    name: str, label: str, spec: RunSpec, budget: Budget, value: float | None, *, quantity: str = "validation loss",
+    name: str,
+    label: str,
+    spec: RunSpec,
+    budget: Budget,
+    value: float | None,
+    *,
+    quantity: str = "validation loss",
     published: float | None = None,
 ) -> Measurement:
     """A measurement of one run."""
@@ -139,15 +153,23 @@ def make_notebook(path: Path) -> Path:
         ),
         nbformat.v4.new_output(
             "display_data",
-            data={"text/html": "<table><thead><tr><th>a</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>"},
+            data={
+                "text/html": "<table><thead><tr><th>a</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>"
+            },
         ),
-        nbformat.v4.new_output("display_data", data={"text/html": "<script>alert(1)</script><p onclick='x()'>safe</p>"}),
+        nbformat.v4.new_output(
+            "display_data", data={"text/html": "<script>alert(1)</script><p onclick='x()'>safe</p>"}
+        ),
     ]
-    parameters = nbformat.v4.new_code_cell("# Parameters\nbudget = \"quick\"", execution_count=2)
+    parameters = nbformat.v4.new_code_cell('# Parameters\nbudget = "quick"', execution_count=2)
     parameters.metadata["tags"] = ["injected-parameters"]
     parameters.metadata["papermill"] = {"start_time": "2026-01-01T00:00:00"}
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_markdown_cell("# The claim\n\nText with *emphasis*.\n\n### Deep\n\n## Less deep"), parameters, code]
+        cells=[
+            nbformat.v4.new_markdown_cell("# The claim\n\nText with *emphasis*.\n\n### Deep\n\n## Less deep"),
+            parameters,
+            code,
+        ]
     )
     notebook.metadata["papermill"] = {"duration": 3.2}
     nbformat.write(notebook, path)
@@ -187,7 +209,9 @@ def _summary(folder: Path, spec: RunSpec, budget: Budget, loss: float | None) ->
     )
 
 
-def _latent_size(claim: ClaimParams, specs: list[RunSpec], loss: Loss, budget: Budget) -> tuple[Any, Any, Any]:
+def _latent_size(
+    claim: ClaimParams, specs: list[RunSpec], loss: Loss, budget: Budget
+) -> tuple[Any, Any, Any]:
     found = {}
     for spec in specs:
         name = f"{spec.dataset}/{spec.latent_dim}"
@@ -209,8 +233,16 @@ def _latent_size(claim: ClaimParams, specs: list[RunSpec], loss: Loss, budget: B
         for size in sizes
     ]
     ours, theirs = f"ours, {budget.epochs} epoch(s)", "published, 500 epochs"
-    columns = ["latent dimensions", f"MNIST, {ours}", f"MNIST, {theirs}", f"Fashion-MNIST, {ours}", f"Fashion-MNIST, {theirs}"]
-    pairs = [(found[f"{d}/{b}"], found[f"{d}/{a}"]) for d in sets for a, b in zip(sizes, sizes[1:], strict=False)]
+    columns = [
+        "latent dimensions",
+        f"MNIST, {ours}",
+        f"MNIST, {theirs}",
+        f"Fashion-MNIST, {ours}",
+        f"Fashion-MNIST, {theirs}",
+    ]
+    pairs = [
+        (found[f"{d}/{b}"], found[f"{d}/{a}"]) for d in sets for a, b in zip(sizes, sizes[1:], strict=False)
+    ]
     whole = budget.train_images is None
     judged = [
         verdicts.judge_ordering(claim.rule("larger_is_better"), pairs, uses_all_images=whole),
@@ -220,7 +252,9 @@ def _latent_size(claim: ClaimParams, specs: list[RunSpec], loss: Loss, budget: B
     return list(found.values()), [("loss", caption, columns, rows)], judged
 
 
-def _activations(claim: ClaimParams, specs: list[RunSpec], loss: Loss, budget: Budget) -> tuple[Any, Any, Any]:
+def _activations(
+    claim: ClaimParams, specs: list[RunSpec], loss: Loss, budget: Budget
+) -> tuple[Any, Any, Any]:
     titles = {"elu": "ELU", "relu": "ReLU", "tanh": "tanh", "leaky_relu": "LeakyReLU", "softplus": "Softplus"}
     found = {
         spec.activation: measure(
@@ -232,9 +266,16 @@ def _activations(claim: ClaimParams, specs: list[RunSpec], loss: Loss, budget: B
     pairs = [(found["elu"], other) for name, other in found.items() if name != "elu"]
     rows = [[Cell(text=m.label), Cell(measurement=m.name)] for m in found.values()]
     judged = [
-        verdicts.judge_ordering(claim.rule("elu_is_lowest"), pairs, uses_all_images=budget.train_images is None)
+        verdicts.judge_ordering(
+            claim.rule("elu_is_lowest"), pairs, uses_all_images=budget.train_images is None
+        )
     ]
-    table = ("losses", "Training loss in the last epoch, SSE per image.", ["activation", "training loss"], rows)
+    table = (
+        "losses",
+        "Training loss in the last epoch, SSE per image.",
+        ["activation", "training loss"],
+        rows,
+    )
     return list(found.values()), [table], judged
 
 
@@ -246,9 +287,18 @@ def _two_step(claim: ClaimParams, specs: list[RunSpec], loss: Loss, budget: Budg
     ]
     whole = budget.train_images is None
     judged = [
-        verdicts.judge_ordering(claim.rule("lower_training_loss"), [(found[1], found[0])], uses_all_images=whole),
-        verdicts.judge_ordering(claim.rule("lower_validation_loss"), [(found[3], found[2])], uses_all_images=whole),
+        verdicts.judge_ordering(
+            claim.rule("lower_training_loss"), [(found[1], found[0])], uses_all_images=whole
+        ),
+        verdicts.judge_ordering(
+            claim.rule("lower_validation_loss"), [(found[3], found[2])], uses_all_images=whole
+        ),
     ]
     rows = [[Cell(text=m.label), Cell(text=m.quantity), Cell(measurement=m.name)] for m in found]
-    table = ("cost", "Losses with one and two inner steps, SSE per image.", ["inner steps", "quantity", "loss"], rows)
+    table = (
+        "cost",
+        "Losses with one and two inner steps, SSE per image.",
+        ["inner steps", "quantity", "loss"],
+        rows,
+    )
     return found, [table], judged

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -18,9 +19,13 @@ from gon.evaluation import to_float, validation_loss
 from gon.models import GradientOriginNetwork
 from gon.networks import ACTIVATION_MODULES, decoder
 from gon.origin import origin_latent, reconstruction_loss
-from gon.runs import RunSpec, RunStore
+from gon.runs import NUMERICS_VERSION, RunSpec, RunStore
 
 SMOKE = RunSpec(train_images=640, validation_images=200)
+
+# Losses of the first steps (SSE per image), one list per model.
+GOLDEN_ONE = [201.8179, 199.8443, 197.11, 191.91, 188.1748]
+GOLDEN_TWO = [167.2466, 162.66, 158.1211, 158.5939, 157.0438]
 
 
 @pytest.fixture(scope="session")
@@ -260,3 +265,23 @@ def test_smoke_results_have_a_store_of_their_own() -> None:
     smoke, quick = load_study("smoke").budget, load_study("quick").budget
     assert smoke.build != quick.build
     assert smoke.store != quick.store and smoke.report != quick.report
+
+
+@pytest.mark.parametrize(
+    ("changes", "golden"),
+    [
+        ({}, GOLDEN_ONE),
+        ({"inner_steps": 2, "activation": "softplus"}, GOLDEN_TWO),
+    ],
+)
+def test_the_first_steps_are_those_of_this_numerics_version(
+    mnist: data.PreparedImages, changes: dict[str, Any], golden: list[float]
+) -> None:
+    """If this fails, the arithmetic changed: raise NUMERICS_VERSION and take the new values over."""
+    assert NUMERICS_VERSION == 1
+    spec = dataclasses.replace(SMOKE, **changes)
+    images = torch.from_numpy(np.array(mnist.train[:640]))
+    run = training.Trajectory(spec, images, images[:64])
+    order = torch.randperm(640, generator=run.batch_order)
+    losses = [run.step(to_float(images[order[i * 64 : (i + 1) * 64]])).item() for i in range(5)]
+    assert losses == pytest.approx(golden, rel=1e-5)

@@ -1,7 +1,7 @@
 """Tell whether this Python's environment has every version that a lock file pins.
 
 Usage: python tools/check_pins.py LOCK. Exit status 0 if it has; 1 if not, with the differences on
-stdout. Reads the installed packages' metadata only: no network, no import of the packages.
+stdout, on one line. Reads the installed packages' metadata only: no network, no import of the packages.
 """
 
 import sys
@@ -34,8 +34,6 @@ def differences(lock: Path) -> list[str]:
 
 if __name__ == "__main__":
     problems = differences(Path(sys.argv[1]))
-    for problem in problems[:5]:
-        print(problem)
-    if len(problems) > 5:
-        print(f"and {len(problems) - 5} more")
+    more = [f"and {len(problems) - 5} more"] if len(problems) > 5 else []
+    print(", ".join(problems[:5] + more))
     sys.exit(1 if problems else 0)

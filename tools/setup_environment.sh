@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sourced by run_all.sh and run_tests.sh. After "setup_environment FILE.lock", $python is a Python
+# shellcheck disable=SC2154  # project: set by the script that sources this
+# Sourced by run_all.sh and run_tests.sh, with the project's folder in $project. After "setup_environment FILE.lock", $python is a Python
 # with all that the lock pins, and the project itself, installed: an active environment that
 # satisfies the lock, or the project's own .venv, made or completed here where necessary.
 #
@@ -44,8 +45,7 @@ use_active_environment() {
     if ! why=$("$folder/bin/python" "$project/tools/check_pins.py" "$project/$lock" 2>&1); then
         # Conda's "base" is active on many machines without anybody's wish to use it here.
         if [ "${CONDA_DEFAULT_ENV:-}" != base ]; then
-            # shellcheck disable=SC2086  # its lines as one
-            say "not using the active environment $folder:" $why
+            say "not using the active environment $folder: $why"
         fi
         return 1
     fi

@@ -56,7 +56,9 @@ def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
             pages[f"notebooks/{path.stem}.html"] = render_notebook(path, claims[path.stem], report)
         source = render_print(report)
     except jinja2.TemplateError as error:
-        place = f"{error.filename or error.name}:{error.lineno}: " if isinstance(error, jinja2.TemplateSyntaxError) else ""
+        place = ""
+        if isinstance(error, jinja2.TemplateSyntaxError):
+            place = f"{error.filename or error.name}:{error.lineno}: "
         raise GonError(f"a template of the report fails: {place}{error}") from error
     for name, text in pages.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -75,6 +77,3 @@ def _put_in_place(new: Path, output: Path, old: Path) -> None:
             os.replace(output / name, old / name)
         if (new / name).exists():
             os.replace(new / name, output / name)
-
-
-

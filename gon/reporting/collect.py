@@ -246,7 +246,9 @@ def _check(result: ClaimResult, folder: Path) -> None:
     """Check that everything that a result refers to is there."""
     path = folder / "result.json"
     if slug(result.claim) != result.claim:
-        raise GonError(f"{path}: claim: {result.claim!r} is no name; letters, digits, '-' and '_' are allowed")
+        raise GonError(
+            f"{path}: claim: {result.claim!r} is no name; letters, digits, '-' and '_' are allowed"
+        )
     measurements = [m.name for m in result.measurements]
     runs = [run.digest for run in result.runs]
     for what, names in (("measurements", measurements), ("runs", runs)):
@@ -255,9 +257,9 @@ def _check(result: ClaimResult, folder: Path) -> None:
                 raise GonError(f"{path}: {what}: {name!r} occurs more than once")
     wanted = [("tables", c.measurement) for t in result.tables for row in t.rows for c in row]
     wanted += [("verdicts", n) for v in result.verdicts for c in v.comparisons for n in (c.first, c.second)]
-    for what, name in wanted:
-        if name is not None and name not in measurements:
-            raise GonError(f"{path}: {what}: {name!r} is no measurement of this claim")
+    for what, wanted_name in wanted:
+        if wanted_name is not None and wanted_name not in measurements:
+            raise GonError(f"{path}: {what}: {wanted_name!r} is no measurement of this claim")
     digests = [("measurements", d) for m in result.measurements for d in m.runs]
     digests += [("figures", d) for f in result.figures for d in f.runs]
     for what, digest in digests:
@@ -266,7 +268,9 @@ def _check(result: ClaimResult, folder: Path) -> None:
     for table in result.tables:
         for row in table.rows:
             if len(row) != len(table.columns):
-                raise GonError(f"{path}: table {table.name}: {len(row)} cells under {len(table.columns)} columns")
+                raise GonError(
+                    f"{path}: table {table.name}: {len(row)} cells under {len(table.columns)} columns"
+                )
     for run in result.runs:
         _moment(run)
     for file in Claim(result, folder, False).files():

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
-from gon.results import ClaimResult, Comparison, Measurement, Verdict
+from gon.results import ClaimResult, Comparison, Finding, Measurement, Verdict
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ def rankings(result: ClaimResult, verdict: Verdict) -> list[Ranking]:
 def findings(verdict: Verdict) -> dict[str, int]:
     """How many comparisons have each finding, in a fixed order, without those that do not occur."""
     counts = Counter(comparison.finding for comparison in verdict.comparisons)
-    order = ("as published", "against the published", "too close to tell", "not comparable")
-    return {finding: counts[finding] for finding in order if counts[finding]}
+    return {finding: counts[finding] for finding in get_args(Finding) if counts[finding]}
 
 
 def closest(verdict: Verdict) -> Comparison | None:

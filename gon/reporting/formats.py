@@ -10,6 +10,8 @@ SPACE = "\u202f"
 
 MINUS = "\u2212"
 
+_WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"]
+_WORDS += ["twelve"]
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -37,8 +39,7 @@ def count(value: int) -> str:
 
 def spelled(value: int) -> str:
     """A whole number as a word where English likes it better, up to twelve."""
-    words = "no one two three four five six seven eight nine ten eleven twelve".split()
-    return words[value] if 0 <= value < len(words) else count(value)
+    return _WORDS[value] if 0 <= value < len(_WORDS) else count(value)
 
 
 def published(value: float) -> str:

@@ -41,8 +41,10 @@ def render_notebook(path: Path, claim: Claim, report: Report) -> str:
     exporter = HTMLExporter(template_name="basic")
     exporter.embed_images = True
     converted, _ = exporter.from_notebook_node(_without_traces(notebook))
-    return environment("html").get_template("notebook.html").render(
-        report=report, claim=claim, body=Markup(_for_reading(converted))
+    return (
+        environment("html")
+        .get_template("notebook.html")
+        .render(report=report, claim=claim, body=Markup(_for_reading(converted)))
     )
 
 
@@ -99,7 +101,7 @@ def _for_reading(html: str) -> str:
         anchor.decompose()
     _nest_headings(soup)
     for image in soup.find_all("img"):
-        if image.get("alt", "").startswith("No description has been provided"):
+        if str(image.get("alt", "")).startswith("No description has been provided"):
             image["alt"] = _NO_ALT
     for number, element in enumerate(soup.select("div.input_area, div.output_area"), start=1):
         what = "Code" if "input_area" in element["class"] else "Output"

@@ -11,15 +11,17 @@ from gon.reporting.collect import Report
 from gon.reporting.prose import Trusted, environment, render_prose
 
 # The compiler's own fonts cover these; PDF/UA forbids text without a glyph.
-_COVERED = "\n\t\x20-\x7e\xa0-\u017f\u0391-\u03c9\u0400-\u045f\u2010-\u2027\u202f\u2030-\u203a\u2070-\u2079\u207b"
-_COVERED += "\u2080-\u2089\u20ac\u2190-\u2193\u2200-\u22ff"
+_COVERED = (
+    "\n\t\x20-\x7e\xa0-\u017f\u0391-\u03a1\u03a3-\u03c9\u0400-\u045f\u2010-\u2015\u2018-\u201e\u2020-\u2022\u2026"
+    "\u202f\u2030\u2032\u2033\u2039\u203a\u2070\u2074-\u2079\u207b\u2080-\u2089\u20ac\u2190-\u2193\u2200-\u22ff"
+)
 
 
 def render_print(report: Report) -> str:
     """The report as Typst source; figures are read from the folder `data` beside it."""
     fragment = render_prose(report, "print")
     source = environment("typst").get_template("print.typ").render(report=report, body=Trusted(fragment.body))
-    return re.sub(f"[^{re.escape(_COVERED).replace(re.escape('-'), '-')}]", _by_number, source)
+    return re.sub(f"[^{_COVERED}]", _by_number, source)
 
 
 def compile_pdf(source: Path, output: Path, report: Report) -> None:
