@@ -264,7 +264,10 @@ def _from_debian(
     options += ["-o", "APT::Sandbox::User=root"]
     try:
         _run("apt-get", *options, "download", package, cwd=folder)
-    except GonError:
+    except GonError as error:
+        # Dead servers would not give newer lists either.
+        if not any(sign in str(error) for sign in ("Unable to locate", "No packages found", "404")):
+            raise
         # No package lists on this machine, or old ones: fetch new ones into a folder of our own.
         lists, cache = folder / "apt" / "lists", folder / "apt" / "cache"
         (lists / "partial").mkdir(parents=True)

@@ -154,7 +154,8 @@ def make_notebook(path: Path) -> Path:
         nbformat.v4.new_output(
             "display_data",
             data={
-                "text/html": "<table><thead><tr><th>a</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>"
+                "text/html": "<table><thead><tr><th>a</th></tr></thead>"
+                "<tbody><tr><td>1</td></tr></tbody></table>"
             },
         ),
         nbformat.v4.new_output(

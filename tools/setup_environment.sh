@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2154  # project: set by the script that sources this
-# Sourced by run_all.sh and run_tests.sh, with the project's folder in $project. After "setup_environment FILE.lock", $python is a Python
-# with all that the lock pins, and the project itself, installed: an active environment that
-# satisfies the lock, or the project's own .venv, made or completed here where necessary.
+# Sourced by run_all.sh and run_tests.sh, with the project's folder in $project. After
+# "setup_environment FILE.lock", $python is a Python with all that the lock pins, and the project
+# itself, installed: an active environment that satisfies the lock, or the project's own .venv,
+# made or completed here where necessary.
 #
 # Works with bash 3.2 (macOS). Returns 1, with the reason on stderr, if it cannot be done.
 

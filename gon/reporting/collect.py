@@ -294,9 +294,9 @@ def _require_one_budget(claims: Sequence[Claim]) -> None:
         budgets = [(b.name, b.epochs, b.uses_all_images) for b in (first.result.budget, claim.result.budget)]
         if budgets[0] != budgets[1]:
             raise GonError(
-                f"claim {claim.result.claim} stands at budget {budgets[1][0]} ({budgets[1][1]} epochs), claim "
-                f"{first.result.claim} at {budgets[0][0]} ({budgets[0][1]} epochs); a report has one budget: "
-                "execute the notebooks again"
+                f"claim {claim.result.claim} stands at budget {budgets[1][0]} ({budgets[1][1]} epochs), "
+                f"claim {first.result.claim} at {budgets[0][0]} ({budgets[0][1]} epochs); "
+                "a report has one budget: execute the notebooks again"
             )
 
 

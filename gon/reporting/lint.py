@@ -10,9 +10,9 @@ RESULTS_PROSE = PROJECT / "templates" / "results"
 """The templates that speak about results."""
 
 # What is not prose: Jinja's expressions, statements and comments; the attributes of a Markdown
-# element; the target of a link; and HTML tags.
+# element; the target of a link; the key of a citation; and HTML tags.
 _NOT_PROSE = re.compile(
-    r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|\{ ?[#.][^{}]*\}|\]\([^()\n]*\)|<[a-zA-Z/][^<>]*>", re.DOTALL
+    r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|\{ ?[#.][^{}]*\}|\]\([^()\n]*\)|@\w+|<[a-zA-Z/][^<>]*>", re.DOTALL
 )
 
 

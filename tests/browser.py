@@ -1,0 +1,116 @@
+"""Look at a page of the report as a reader's browser does: headless Chromium, nothing from the network."""
+
+import contextlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urldefrag
+
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+DESKTOP = (1280, 900)
+PHONE = (390, 844)
+
+
+def chromium() -> str | None:
+    """The browser to use: $CHROMIUM, or the one on the path; None if there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+@dataclass
+class Seen:
+    """What happened while a page was open."""
+
+    console: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Start Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def open_page(
+    browser: Browser,
+    path: Path,
+    *,
+    size: tuple[int, int] = DESKTOP,
+    scheme: Literal["light", "dark"] = "light",
+    javascript: bool = True,
+) -> Iterator[tuple[Page, Seen]]:
+    """Open a file, and note every message on the console and every request but that for the file."""
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, java_script_enabled=javascript
+    )
+    page, seen, address = context.new_page(), Seen(), path.resolve().as_uri()
+    page.on("console", lambda message: seen.console.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: seen.console.append(f"error: {error}"))
+    page.on("request", lambda request: seen.requests.append(request.url))
+    page.goto(address)
+    seen.requests = [url for url in seen.requests if url != address and not url.startswith("data:")]
+    yield page, seen
+    context.close()
+
+
+def check_page(browser: Browser, path: Path) -> None:
+    """Check a page as a reader meets it: quiet, alone, accessible, readable on a phone, no dead link."""
+    assert not dead_links(path), dead_links(path)
+    assert not repeated_ids(path), repeated_ids(path)
+    for size in (DESKTOP, PHONE):
+        for scheme in ("light", "dark"):
+            where = f"{path.name} at {size[0]} pixels, {scheme}"
+            with open_page(browser, path, size=size, scheme=scheme) as (page, seen):  # type: ignore[arg-type]
+                assert not seen.console, f"{where}: {seen.console}"
+                assert not seen.requests, f"{where}: {seen.requests}"
+                width = page.evaluate("document.documentElement.scrollWidth")
+                assert width <= size[0], f"{where}: the page is {width} pixels wide"
+                found = Axe().run(page)
+                assert not found.violations_count, f"{where}: {found.generate_report()}"
+
+
+def dead_links(path: Path) -> list[str]:
+    """Links of a page that lead nowhere: to no file, or to no place in it."""
+    soups: dict[Path, BeautifulSoup] = {}
+
+    def soup(file: Path) -> BeautifulSoup:
+        if file not in soups:
+            soups[file] = BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
+        return soups[file]
+
+    dead = []
+    for element in soup(path).find_all(href=True):
+        link = str(element["href"])
+        if link.startswith(("http://", "https://", "data:")):
+            continue
+        target, fragment = urldefrag(link)
+        file = (path.parent / unquote(target)).resolve() if target else path
+        if not file.is_file() or (fragment and soup(file).find(id=unquote(fragment)) is None):
+            dead.append(link)
+    return dead
+
+
+def repeated_ids(path: Path) -> list[str]:
+    """Ids that occur more than once on a page."""
+    soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    counts = Counter(str(element["id"]) for element in soup.find_all(id=True))
+    return [name for name, count in counts.items() if count > 1]

@@ -1,0 +1,271 @@
+"""One set of dependencies for pip, uv and conda; scripts that run; notebooks as they are stored."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parent.parent
+SCRIPTS = ["run_all.sh", "run_tests.sh", ".ci/run", "tools/lock.sh"]
+LOCKS = ["requirements.lock", "requirements-dev.lock"]
+
+
+def normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    """Name and version of each "name==version", environment markers left out."""
+    pinned = {}
+    for line in lines:
+        match = re.fullmatch(r"([A-Za-z0-9._-]+)==([^\s;]+)( ;.*)?", line)
+        assert match, f"not a pin: {line!r}"
+        pinned[normalised(match[1])] = match[2]
+    return pinned
+
+
+def lock(name: str) -> dict[str, str]:
+    lines = (PROJECT / name).read_text(encoding="utf-8").splitlines()
+    return pins([line for line in lines if not line.startswith("#")])
+
+
+def project() -> dict[str, dict[str, str]]:
+    table = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {"run": pins(table["dependencies"]), "dev": pins(table["optional-dependencies"]["dev"])}
+
+
+# Dependencies
+
+
+def test_locks_have_the_versions_of_pyproject() -> None:
+    run, dev = lock(LOCKS[0]), lock(LOCKS[1])
+    assert project()["run"].items() <= run.items()
+    assert (project()["run"] | project()["dev"]).items() <= dev.items()
+    assert run.items() <= dev.items()
+
+
+def test_conda_installs_what_the_lock_pins_and_nothing_else() -> None:
+    environment = yaml.safe_load((PROJECT / "environment.yml").read_text(encoding="utf-8"))
+    python, pip, from_pip = environment["dependencies"]
+    assert python == "python=3.11"
+    assert pip == "pip"
+    assert from_pip == {"pip": ["-r requirements.lock", "-e ."]}
+
+
+def test_torch_and_torchvision_are_the_versions_named_everywhere() -> None:
+    run = lock("requirements.lock")
+    assert (run["torch"], run["torchvision"]) == ("2.13.0", "0.28.0")
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_lock_fits_every_machine(name: str) -> None:
+    text = (PROJECT / name).read_text(encoding="utf-8")
+    assert not re.search(r"^(nvidia|cuda|triton)", text, re.MULTILINE | re.IGNORECASE)
+    for part in ("+cpu", "://", "--find-links", "--index", "@", "win32"):
+        assert part not in text.replace("platform_machine == 'win32'", "")
+
+
+def test_this_environment_has_the_locked_versions() -> None:
+    command = [sys.executable, PROJECT / "tools" / "check_pins.py", PROJECT / "requirements-dev.lock"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_check_of_pins_names_differences(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text(
+        "# comment\nnumpy==1.0\nno-such-package==1\ntorch==2.13.0\nno-such-either==1 ; python_version < '3'\n"
+    )
+    command = [sys.executable, PROJECT / "tools" / "check_pins.py", tmp_path / "lock"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"numpy is [\d.]+, not 1\.0, no-such-package is missing\n", done.stdout)
+
+
+# Scripts
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_can_be_run(script: str) -> None:
+    assert os.access(PROJECT / script, os.X_OK)
+    subprocess.run(["bash", "-n", PROJECT / script], check=True)
+
+
+@pytest.mark.parametrize("script", ["run_all.sh", "run_tests.sh"])
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--budget", "smoke", "--help"]])
+def test_help_from_another_folder_needs_no_environment(
+    script: str, arguments: list[str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [PROJECT / script, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin"},
+        timeout=20,
+    )
+    assert done.stdout.startswith(f"Usage: ./{script}")
+    assert done.stderr == ""
+    assert not list(tmp_path.iterdir())
+
+
+# The set-up, with stand-ins for the programs that it uses
+
+
+def set_up(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the set-up for a project in a folder of its own."""
+    script = 'set -euo pipefail; . "$project/tools/setup_environment.sh"; '
+    script += 'setup_environment requirements.lock; echo "python=$python"'
+    return subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "project": str(folder), **environment},
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A project folder with a space in its name and the parts that the set-up reads."""
+    folder = tmp_path / "a project"
+    (folder / "tools").mkdir(parents=True)
+    for file in ("setup_environment.sh", "check_pins.py"):
+        (folder / "tools" / file).symlink_to(PROJECT / "tools" / file)
+    (folder / "requirements.lock").write_text("numpy==0.0\ntorch==2.13.0\ntorchvision==0.28.0\n")
+    (folder / "pyproject.toml").write_text("")
+    return folder
+
+
+@pytest.fixture
+def venv(checkout: Path) -> Path:
+    """An environment in the checkout as the set-up leaves it before it installs, with a stand-in for uv."""
+    folder = checkout / ".venv"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    (folder / "bin" / "uv").write_text(
+        "#!/bin/sh\n"
+        f'[ "$1" = --version ] && echo "uv {UV}" && exit\n'
+        f'echo "$@" >> "{checkout}/calls"\n'
+        'case "$*" in *torch-backend=cpu*torch==*) exit ${CPU_BUILD:-1};; *) exit ${INSTALL:-0};; esac\n'
+    )
+    (folder / "bin" / "uv").chmod(0o755)
+    return folder
+
+
+def calls(checkout: Path) -> list[str]:
+    return (checkout / "calls").read_text().splitlines()
+
+
+_match = re.search(r"UV_PINNED=(\S+)", (PROJECT / "tools" / "setup_environment.sh").read_text())
+assert _match
+UV = _match[1]
+
+
+def test_second_start_does_nothing(checkout: Path, venv: Path) -> None:
+    first = set_up(checkout)
+    assert first.returncode == 0, first.stderr
+    assert f"python={venv}/bin/python" in first.stdout
+    assert "ready" in first.stderr
+    done = len(calls(checkout))
+    second = set_up(checkout)
+    assert (second.stdout, second.stderr) == (first.stdout, "")
+    assert len(calls(checkout)) == done
+    (checkout / "pyproject.toml").write_text("# changed")
+    assert "ready" in set_up(checkout).stderr
+    assert len(calls(checkout)) > done
+
+
+def test_failed_set_up_says_so_and_is_tried_again(checkout: Path, venv: Path) -> None:
+    failed = set_up(checkout, INSTALL="1")
+    assert failed.returncode == 1
+    assert "could not be set up" in failed.stderr
+    assert failed.stdout == ""
+    assert (venv / ".setting-up").exists()
+
+
+def test_cpu_build_is_taken_where_it_can_be_had(checkout: Path, venv: Path) -> None:
+    set_up(checkout, CPU_BUILD="0")
+    if "dry-run" not in calls(checkout)[0]:
+        pytest.skip("this machine has a GPU, or is no Linux")
+    assert "--torch-backend=cpu -r" in calls(checkout)[1]
+
+
+def test_without_cpu_build_the_ordinary_one_is_taken(checkout: Path, venv: Path) -> None:
+    done = set_up(checkout, CPU_BUILD="1")
+    assert done.returncode == 0
+    assert "torch-backend" not in calls(checkout)[-2]
+    assert f"-r {checkout}/requirements.lock" in calls(checkout)[-2]
+
+
+def test_local_cpu_build_is_found(checkout: Path, venv: Path) -> None:
+    wheels = checkout / "wheels"
+    wheels.mkdir()
+    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    (wheels / f"torch-2.13.0+cpu-{tag}-{tag}-manylinux_2_28_{os.uname().machine}.whl").touch()
+    set_up(checkout, PIP_FIND_LINKS=str(wheels))
+    assert f"--find-links {wheels} -r" in calls(checkout)[0]
+
+
+def test_environment_of_another_copy_is_not_used(checkout: Path, venv: Path) -> None:
+    (checkout / "requirements.lock").write_text("numpy>=1\n")
+    done = set_up(checkout, VIRTUAL_ENV=sys.prefix)
+    assert f"{sys.prefix}: it has another copy of this project" in done.stderr
+    assert f"python={venv}/bin/python" in done.stdout
+
+
+def test_environment_that_lacks_something_is_not_used(checkout: Path, venv: Path) -> None:
+    done = set_up(checkout, VIRTUAL_ENV=sys.prefix)
+    assert f"not using the active environment {sys.prefix}: numpy is" in done.stderr
+    assert f"python={venv}/bin/python" in done.stdout
+
+
+def test_active_environment_that_has_everything_is_used(tmp_path: Path) -> None:
+    done = set_up(PROJECT, CONDA_PREFIX=sys.prefix)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"python={sys.prefix}/bin/python\n"
+
+
+def test_no_fit_python_is_a_clear_error(checkout: Path, tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "cat", "cksum", "mkdir", "touch", "rm", "sed", "uname", "cut", "grep", "awk"):
+        for folder in ("/usr/bin", "/bin"):
+            if Path(folder, name).exists():
+                (programs / name).symlink_to(Path(folder, name))
+                break
+    (programs / "python3").write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2" && exit\nexit 1\n'
+    )
+    (programs / "python3").chmod(0o755)
+    done = set_up(checkout, PATH=str(programs))
+    assert done.returncode == 1
+    assert "no Python 3.11, 3.12 or 3.13 found; Python 3.9.2 is what is here" in done.stderr
+
+
+# Notebooks
+
+
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_stored_without_outputs_and_with_parameters(path: Path) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+    tagged = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+    assert len(tagged) == 1
+
+
+def test_there_are_notebooks() -> None:
+    assert {path.stem for path in NOTEBOOKS} >= {"activations", "latent_size", "two_step"}

@@ -1,0 +1,445 @@
+"""The report as its readers get it: page, PDF, notebooks and data."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pypdf
+import pytest
+from browser import check_page, chromium, dead_links, open_browser, open_page
+from bs4 import BeautifulSoup
+from playwright.sync_api import Browser
+from report_support import make_claim, make_notebook, make_result, measure, plausible_loss
+
+from gon import verdicts
+from gon.errors import GonError
+from gon.params import ClaimParams, OrderingRule, Published, Source, load_study
+from gon.reporting import build_report
+from gon.reporting.formats import number
+from gon.results import Cell, read_result
+from gon.runs import RunSpec
+
+CLAIMS = ("latent_size", "activations", "two_step")
+HOSTILE = (
+    "<script>alert(1)</script> <b>x</b> &amp; *a* _b_ `c` $x^2$ @chen2021reproducibility [l](u) "
+    "{{ 7*7 }} "
+    '{% raw %} #panic() #text[t] \\u{41} "] ``` ::: {.x} | --- 1. ~s~ ^t^ $(touch /x) '
+    "'q' ; 漢 \N{GRINNING FACE}"
+)
+
+needs_browser = pytest.mark.skipif(chromium() is None, reason="no Chromium; set CHROMIUM to one")
+
+
+def make_report(folder: Path, names=CLAIMS, **options) -> Path:
+    claims = [folder / "claims" / name for name in names]
+    for path in claims:
+        make_claim(path, path.name, **options)
+    build_report(claims, folder / "report", [])
+    return folder / "report"
+
+
+def page_text(report: Path) -> str:
+    soup = BeautifulSoup((report / "index.html").read_text(encoding="utf-8"), "html.parser")
+    return " ".join(soup.get_text(" ").split())
+
+
+def section_text(report: Path, anchor: str) -> str:
+    soup = BeautifulSoup((report / "index.html").read_text(encoding="utf-8"), "html.parser")
+    # Inline elements are joined without a space, so that sentences read as they do on the page.
+    return " ".join(soup.find(id=anchor).get_text().split())
+
+
+def pdf_text(report: Path) -> str:
+    pages = pypdf.PdfReader(report / "report.pdf").pages
+    return " ".join(" ".join(page.extract_text() for page in pages).split())
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A report of the three claims with their notebooks. Tests only read it."""
+    folder = tmp_path_factory.mktemp("built")
+    claims = [folder / "claims" / name for name in CLAIMS]
+    for path in claims:
+        make_claim(path, path.name)
+    notebooks = [make_notebook(folder / "notebooks" / f"{name}.ipynb") for name in CLAIMS]
+    build_report(claims, folder / "report", notebooks)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as started:
+        yield started
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["index.html", "notebooks/latent_size.html"])
+def test_page_is_quiet_alone_accessible_and_fits_a_phone(built, browser, name):
+    check_page(browser, built / "report" / name)
+
+
+@needs_browser
+def test_page_reads_without_javascript(built, browser):
+    with open_page(browser, built / "report/index.html", javascript=False) as (page, _):
+        assert page.locator("h1").inner_text() == "Reproducing Gradient Origin Networks"
+        assert page.locator("svg[role=img]").count() == 3
+        assert page.locator("table.verdicts").is_visible()
+
+
+@needs_browser
+def test_verdicts_are_on_the_first_screen(built, browser):
+    with open_page(browser, built / "report/index.html") as (page, _):
+        box = page.locator("table.verdicts").bounding_box()
+        assert box["y"] + box["height"] < 900
+
+
+def test_every_notebook_page_has_only_live_links(built):
+    for name in CLAIMS:
+        assert dead_links(built / f"report/notebooks/{name}.html") == []
+
+
+def test_page_has_the_sections_of_the_original_in_order(built):
+    soup = BeautifulSoup((built / "report/index.html").read_text(encoding="utf-8"), "html.parser")
+    titles = [re.sub(r"^[\d.]+\s*", "", h.get_text()) for h in soup.select(".body h2")]
+    assert titles == [
+        "Introduction",
+        "Scope of reproducibility",
+        "Methodology",
+        "Results",
+        "The improvement: more than one gradient step",
+        "Discussion",
+        "References",
+        "Runs",
+    ]
+    assert len({h.get_text() for h in soup.select(".body h3")}) >= 7
+
+
+def test_markup_of_the_prose_never_shows(built):
+    for text in (page_text(built / "report"), pdf_text(built / "report")):
+        for mark in (":::", "## ", "{{", "{%", "{ #", "typst=", "**", "]("):
+            assert mark not in text
+
+
+def test_budget_stands_in_the_first_lines(built, tmp_path):
+    first = page_text(built / "report")[:700]
+    assert "Budget “quick”: 1 epoch of training per run, where the published numbers stand after 500" in first
+    assert "mean nothing" not in page_text(built / "report")
+    smoke = make_report(tmp_path, budget="smoke")
+    for text in (page_text(smoke), pdf_text(smoke)):
+        assert "the numbers in this report mean nothing" in text[:600]
+        assert "640 training and 200 validation images" in text
+
+
+def test_numbers_are_those_of_the_results_and_lead_to_their_runs(built):
+    soup = BeautifulSoup((built / "report/index.html").read_text(encoding="utf-8"), "html.parser")
+    printed = pdf_text(built / "report")
+    for name in CLAIMS:
+        result = read_result(built / "claims" / name)
+        rows = soup.find(id=f"claim-{name}").select("figure.table tbody tr")
+        assert len(rows) == len(result.tables[0].rows)
+        for row, cells in zip(rows, result.tables[0].rows, strict=True):
+            for shown, cell in zip(row.find_all(["th", "td"]), cells, strict=True):
+                if cell.measurement is not None:
+                    measurement = result.measurement(cell.measurement)
+                    assert float(shown.find("data")["value"]) == measurement.value
+                    assert shown.get_text().strip() == number(measurement.value)
+                    assert shown.find("a")["href"] == f"#run-{measurement.runs[0]}"
+                    assert number(measurement.value) in printed
+                elif cell.published is not None:
+                    assert float(shown.find("data")["value"]) == cell.published
+        for run in result.runs:
+            card = soup.find(id=f"run-{run.digest}")
+            assert [float(data["value"]) for data in card.select(".losses data")] == [
+                run.train_loss,
+                run.validation_loss,
+            ]
+
+
+def test_values_of_different_budgets_are_not_compared(built):
+    text = section_text(built / "report", "claim-latent_size")
+    assert "not comparable with the published ones and are not compared" in text
+    assert "ours stand after 1 epoch, the published ones after 500" in text
+
+
+def test_text_follows_the_measurements(built, tmp_path):
+    def relu_wins(spec: RunSpec) -> float:
+        return plausible_loss(spec) * (0.3 if spec.activation == "relu" else 1)
+
+    before = section_text(built / "report", "claim-activations")
+    assert "ELU has the lowest training loss, 41.2, followed by LeakyReLU" in before
+    assert "It is also published to be the lowest." in before
+    report = make_report(tmp_path, budget="standard", loss=relu_wins)
+    after = section_text(report, "claim-activations")
+    assert "ReLU has the lowest training loss, 14.0, followed by ELU" in after
+    assert "Published to be lowest is ELU." in after
+    assert "Not reproduced: ELU has a lower training loss" in after
+    for text in (page_text(report), pdf_text(report)):
+        assert "ReLU has the lowest training loss" in text.replace(" , ", ", ")
+
+
+def test_verdict_is_reproduced_where_the_budget_reaches_and_the_numbers_do(tmp_path):
+    def published(spec: RunSpec) -> float:
+        claim = load_study("paper").claim("latent_size")
+        return claim.published.values[f"{spec.dataset}/{spec.latent_dim}"] * 1.02
+
+    report = make_report(tmp_path, ("latent_size",), budget="paper", loss=published)
+    text = section_text(report, "claim-latent_size")
+    assert "Reproduced: On every data set" in text
+    assert "Reproduced: Every validation loss" in text
+    assert "Of six values, six lie within 10% of what is published, and no do not" not in text
+    assert "All six values lie within 10% of what is published." in text
+    assert "All two rules" not in page_text(report)
+
+
+def test_two_steps_are_described_as_a_pair(tmp_path):
+    def worse(spec: RunSpec) -> float:
+        return 90.0 if spec.inner_steps == 2 else 40.0
+
+    report = make_report(tmp_path, ("two_step",), loss=worse)
+    text = section_text(report, "claim-two_step")
+    assert (
+        "one inner step has the lower training loss, 40.0 against 90.0 for two inner steps, 56% less" in text
+    )
+    assert "The published order is the other way round." in text
+    assert "Not reproduced: More inner steps give a lower training loss" in text
+
+
+def test_diverged_run_is_shown_as_such(tmp_path):
+    def tanh_diverges(spec: RunSpec) -> float | None:
+        return None if spec.activation == "tanh" else plausible_loss(spec)
+
+    report = make_report(tmp_path, ("activations",), loss=tanh_diverges)
+    text = section_text(report, "claim-activations")
+    assert "tanh diverged in epoch 1, step 7 and counts as higher than every run that did not." in text
+    assert "None" not in text and "nan" not in text
+    assert "Diverged: diverged in epoch 1, step 7" in page_text(report)
+    assert "tanh diverged in epoch 1, step 7 and counts as higher" in pdf_text(report)
+
+
+@pytest.mark.parametrize("diverging", [{"relu", "tanh", "softplus", "leaky_relu"}, {"elu"}, None])
+def test_report_survives_any_number_of_diverged_runs(tmp_path, diverging):
+    def loss(spec: RunSpec) -> float | None:
+        return None if diverging is None or spec.activation in diverging else plausible_loss(spec)
+
+    report = make_report(tmp_path, loss=loss, budget="paper")
+    assert "diverged" in page_text(report)
+
+
+def test_foreign_text_appears_as_text(tmp_path):
+    result = make_claim(tmp_path / "claim", "two_step")
+    hostile = result.model_copy(
+        update={
+            "title": "T " + HOSTILE,
+            "method": "M " + HOSTILE,
+            "published": result.published.model_copy(update={"statement": "S " + HOSTILE}),
+            "measurements": [m.model_copy(update={"label": f"L {HOSTILE}"}) for m in result.measurements],
+            "figures": [
+                f.model_copy(update={"caption": f"C {HOSTILE}", "alt": HOSTILE}) for f in result.figures
+            ],
+            "tables": [
+                table.model_copy(
+                    update={
+                        "caption": "K " + HOSTILE,
+                        "rows": [
+                            [row[0].model_copy(update={"text": "R " + HOSTILE}), *row[1:]]
+                            for row in table.rows
+                        ],
+                    }
+                )
+                for table in result.tables
+            ],
+            "runs": [run.model_copy(update={"label": "U " + HOSTILE}) for run in result.runs],
+        }
+    )
+    (tmp_path / "claim/result.json").write_text(hostile.model_dump_json(), encoding="utf-8")
+    build_report([tmp_path / "claim"], tmp_path / "report", [])
+    html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
+    assert "<script" not in html and "<b>x</b>" not in html
+
+    def plain(text: str) -> str:
+        # Typography may curl quotation marks; the PDF breaks lines, and names what no font has.
+        text = re.sub("[“”]", '"', re.sub("[‘’]", "'", text)).replace("漢", "(U+6F22)")
+        return re.sub(r"\s+", "", text.replace("\N{GRINNING FACE}", "(U+1F600)"))
+
+    page, printed = plain(page_text(tmp_path / "report")), plain(pdf_text(tmp_path / "report"))
+    for mark in "TMSLCKRU":
+        assert plain(f"{mark} {HOSTILE}") in page, mark
+    for mark in "TMSLCKRU":
+        # Hyphenation in print may add hyphens.
+        assert plain(f"{mark} {HOSTILE}")[:30] in printed, mark
+    assert "49" not in plain(section_text(tmp_path / "report", "claim-two_step")).replace(plain(HOSTILE), "")
+
+
+def test_a_fourth_claim_needs_no_other_file(tmp_path):
+    study = load_study("quick")
+    specs = [RunSpec(seed=1), RunSpec(seed=1, batch_size=128)]
+    small, large = (
+        measure(f"batch/{s.batch_size}", f"batch {s.batch_size}", s, study.budget, 40.0 + i)
+        for i, s in enumerate(specs)
+    )
+    rule = OrderingRule(
+        kind="ordering",
+        name="smaller",
+        statement="Small batches win.",
+        margin=0.001,
+        needs_epochs=1,
+        because="Why not.",
+    )
+    claim = ClaimParams(
+        name="batch_size",
+        title="Small batches are better",
+        order=4,
+        part="improvement",
+        published=Published(statement="Nobody said so.", source=Source(key="nobody1900", where="nowhere")),
+        method="By trying.",
+        parameters={},
+        runs=[],
+        rules=[rule],
+    )
+    rows = [
+        [Cell(text="64"), Cell(measurement="batch/64")],
+        [Cell(text="128"), Cell(measurement="batch/128")],
+    ]
+    judged = [verdicts.judge_ordering(rule, [(small, large)], uses_all_images=True)]
+    tables = [("batch", "By batch size.", ["batch size", "loss"], rows)]
+    make_result(
+        tmp_path / "new",
+        claim,
+        study.budget,
+        specs,
+        lambda spec: 40.0 + (spec.batch_size == 128),
+        [small, large],
+        tables,
+        judged,
+    )
+    make_claim(tmp_path / "two_step", "two_step")
+    build_report([tmp_path / "new", tmp_path / "two_step"], tmp_path / "report", [])
+    text = section_text(tmp_path / "report", "claim-batch_size")
+    assert "batch 64 has the lower validation loss, 40.0 against 41.0 for batch 128" in text
+    assert "Reproduced: Small batches win." in text
+    assert "— nobody1900, nowhere" in text
+    assert "Small batches are better" in pdf_text(tmp_path / "report")
+
+
+def test_pdf_is_tagged_and_carries_its_fonts(built):
+    reader = pypdf.PdfReader(built / "report/report.pdf")
+    root = reader.trailer["/Root"]
+    assert root["/MarkInfo"]["/Marked"]
+    assert root["/Lang"] == "en-GB"
+    assert root["/ViewerPreferences"]["/DisplayDocTitle"]
+    assert reader.metadata.title == "Reproducing Gradient Origin Networks: An executable report"
+    assert "pdfuaid" in root["/Metadata"].get_data().decode("utf-8")
+    fonts = {}
+    for page in reader.pages:
+        for font in page["/Resources"].get("/Font", {}).values():
+            font = font.get_object()
+            fonts[font["/BaseFont"]] = font["/DescendantFonts"][0].get_object()["/FontDescriptor"]
+    assert len(fonts) >= 3
+    for descriptor in fonts.values():
+        assert {"/FontFile", "/FontFile2", "/FontFile3"} & set(descriptor.get_object())
+
+
+def test_pdf_says_what_the_page_says(built):
+    text = pdf_text(built / "report")
+    for words in (
+        "Budget “quick”",
+        "inconclusive at this budget",
+        "has the lowest training loss",
+        "Computational requirements",
+        "References",
+        "Gradient Origin Networks",
+        "not comparable",
+    ):
+        assert words in text
+    for title in ("A larger latent reconstructs better", "ELU trains better", "Two gradient steps"):
+        assert title in text
+
+
+def test_same_results_give_the_same_bytes(built, tmp_path):
+    notebooks = sorted((built / "notebooks").glob("*.ipynb"))
+    build_report([built / "claims" / name for name in CLAIMS], tmp_path / "again", notebooks)
+    files = sorted(p.relative_to(built / "report") for p in (built / "report").rglob("*") if p.is_file())
+    again = sorted(p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*") if p.is_file())
+    assert files == again
+    for file in files:
+        assert (built / "report" / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
+
+
+def test_notebook_page_keeps_what_matters(built):
+    html = (built / "report/notebooks/latent_size.html").read_text(encoding="utf-8")
+    assert "alert(1)" not in html and "onclick" not in html and "3/24" not in html
+    assert "start_time" not in html and "http" not in html.replace("http-equiv", "")
+    soup = BeautifulSoup(html, "html.parser")
+    assert soup.find("img")["alt"] == "A pixel"
+    assert "<b>not bold</b>" in soup.get_text()
+    assert soup.select_one(".highlight .k, .highlight .kn")
+    assert [h.name for h in soup.find_all(re.compile("h[1-6]"))] == ["h1", "h2", "h3", "h3"]
+    assert soup.select_one("header a")["href"] == "../index.html#claim-latent_size"
+
+
+def refused(folder: Path, claims: list[Path], notebooks: list[Path], words: str) -> None:
+    with pytest.raises(GonError, match=words):
+        build_report(claims, folder / "report", notebooks)
+
+
+def test_a_failure_leaves_the_old_report_as_it_is(tmp_path):
+    report = make_report(tmp_path, ("two_step",))
+    before = {path: path.read_bytes() for path in report.rglob("*") if path.is_file()}
+    claim = tmp_path / "claims/two_step"
+    good = (claim / "figures/curves.svg").read_bytes()
+    (claim / "figures/curves.svg").write_bytes(good[:-40])
+    refused(tmp_path, [claim], [], "curves.svg: not an SVG figure")
+    (claim / "figures/curves.svg").unlink()
+    refused(tmp_path, [claim], [], "figures/curves.svg' is not a file in the claim's folder")
+    (claim / "figures/curves.svg").write_bytes(good)
+    (tmp_path / "two_step.ipynb").write_text("{", encoding="utf-8")
+    refused(tmp_path, [claim], [tmp_path / "two_step.ipynb"], "two_step.ipynb: cannot read the notebook")
+    (claim / "result.json").write_text("{", encoding="utf-8")
+    refused(tmp_path, [claim], [], "result.json: not a claim result")
+    assert {path: path.read_bytes() for path in report.rglob("*") if path.is_file()} == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["claims", "report", "two_step.ipynb"]
+
+
+def test_a_new_report_replaces_the_old_one_and_nothing_else(tmp_path):
+    report = make_report(tmp_path, ("two_step",))
+    (report / "notes.txt").write_text("mine", encoding="utf-8")
+    make_claim(tmp_path / "claims/activations", "activations")
+    build_report([tmp_path / "claims/activations"], report, [])
+    assert (report / "notes.txt").read_text(encoding="utf-8") == "mine"
+    assert [path.name for path in (report / "data").iterdir()] == ["activations"]
+    assert dead_links(report / "index.html") == []
+
+
+def test_results_that_do_not_fit_together_are_refused(tmp_path):
+    names = ("latent_size", "activations")
+    for name in names:
+        make_claim(tmp_path / name, name)
+    folders = [tmp_path / name for name in names]
+    refused(tmp_path, [], [], "no claim result")
+    refused(tmp_path, [folders[0], folders[0]], [], "stands in")
+    refused(tmp_path, folders, [tmp_path / "other.ipynb"], "'other' belongs to no claim")
+    make_claim(tmp_path / "standard", "activations", budget="standard")
+    refused(tmp_path, [folders[0], tmp_path / "standard"], [], "a report has one budget")
+    make_claim(folders[1], "activations", loss=lambda spec: 1.0)
+    refused(tmp_path, folders, [], "has other numbers in claim activations than in latent_size")
+    result = read_result(folders[0])
+    outside = result.tables[0].model_copy(update={"csv": "../activations/result.json"})
+    (folders[0] / "result.json").write_text(
+        result.model_copy(update={"tables": [outside]}).model_dump_json(), encoding="utf-8"
+    )
+    refused(tmp_path, [folders[0]], [], "is not a file in the claim's folder")
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path):
+    make_claim(tmp_path / "claim", "two_step")
+    (tmp_path / "report").write_text("a file", encoding="utf-8")
+    refused(tmp_path, [tmp_path / "claim"], [], f"{tmp_path / 'report'}: cannot write the report")
+    with pytest.raises(GonError, match="cannot write the report"):
+        build_report([tmp_path / "claim"], tmp_path / "report" / "deeper", [])
+
+
+def test_reporting_does_not_need_torch():
+    code = "import sys, gon.reporting; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

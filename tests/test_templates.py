@@ -1,0 +1,125 @@
+"""The templates: numbers are never typed into results prose, and foreign text is never markup."""
+
+from pathlib import Path
+
+import pypandoc
+import pytest
+
+from gon.params import PROJECT
+from gon.reporting import formats
+from gon.reporting.lint import find_typed_digits
+from gon.reporting.svg import inline_svg
+
+
+def test_no_digit_is_typed_into_results_prose():
+    assert [str(digit) for digit in find_typed_digits()] == []
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "ELU reaches a loss of 0.59.",
+        "{{ value }} is 3% lower",
+        "{% if a > 1 %}more than 2{% endif %}",
+        "## Section 4 { #results }",
+        "{{ 5 }}\n\nfine\n\ntext with 1 digit",
+        "[Table 1](#table-1)",
+    ],
+)
+def test_lint_finds_a_typed_digit(tmp_path, prose):
+    (tmp_path / "bad.md").write_text(prose, encoding="utf-8")
+    (found,) = find_typed_digits(tmp_path)
+    assert found.path.name == "bad.md"
+    assert found.line == prose.count("\n", 0, max(prose.rfind(c) for c in "0123456789")) + 1
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "{{ values[0]|number }} of {{ 12|count }}",
+        "{% set x = 3 %}{# comment 4 #}text",
+        "[text](#run-123) ::: {.column width=50}",
+        "<td colspan=2>text</td>",
+    ],
+)
+def test_lint_leaves_what_is_not_prose(tmp_path, prose):
+    (tmp_path / "good.md").write_text(prose, encoding="utf-8")
+    assert find_typed_digits(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "diverged"),
+        (0.0, "0"),
+        (0.59123, "0.591"),
+        (9.996, "10.0"),
+        (41.23, "41.2"),
+        (999.6, "1\u202f000"),
+        (12345.6, "12\u202f346"),
+        (0.00012, "1.20 × 10⁻⁴"),
+        (-3.14159, "\u22123.14"),
+    ],
+)
+def test_number(value, text):
+    assert formats.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4523, "0.452 s"), (59.7, "1 min"), (83, "1 min 23 s"), (599.9, "10 min"), (7505, "2 h 05 min")],
+)
+def test_duration(seconds, text):
+    assert formats.duration(seconds).replace("\u202f", " ") == text
+
+
+def test_small_formats():
+    assert [formats.percent(x) for x in (0.05, 0.099, 0.1534, 0.5)] == ["5%", "9.9%", "15%", "50%"]
+    assert [formats.change(x) for x in (None, -0.14, 0.02, 0.0)] == ["–", "\u221214%", "+2%", "0%"]
+    assert [formats.published(x) for x in (0.4, 2.4, 1.36, 0.125)] == ["0.40", "2.40", "1.36", "0.125"]
+    assert [formats.counted(n, "epoch") for n in (1, 50)] == ["1 epoch", "50 epochs"]
+    assert formats.listed(["a", "b", "c"]) == "a, b and c"
+
+
+ASCII = "".join(chr(code) for code in range(33, 127) if chr(code) not in "\"'")
+
+
+def test_every_ascii_character_survives_markdown():
+    for text in (ASCII, ASCII[::-1], *(f"{c}{c}{c} x {c}y{c} {c}" for c in ASCII if not c.isalnum())):
+        markdown = formats.escape_markdown(text)
+        assert (
+            pypandoc.convert_text(markdown, "plain", "markdown", extra_args=["--wrap=none"]).strip() == text
+        )
+
+
+def test_typst_strings_hold_their_text():
+    assert formats.escape_typst('a"b\\c\n#x') == '"a\\"b\\\\c\\n#x"'
+
+
+def test_two_figures_share_no_id_and_carry_no_script(tmp_path):
+    (tmp_path / "f.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="10pt" height="5pt" '
+        'xmlns:xlink="http://www.w3.org/1999/xlink">'
+        "<style>* { color: red }</style><script>alert(1)</script><metadata>2026-01-01</metadata>"
+        '<defs><path id="p" d="M0 0"/></defs><use xlink:href="#p" clip-path="url(#c)" onclick="x()"/>'
+        '<image href="https://example.org/x.png"/></svg>',
+        encoding="utf-8",
+    )
+    svg = inline_svg(tmp_path / "f.svg", "one-", 'alt "<text>"')
+    assert 'id="one-p"' in svg and 'href="#one-p"' in svg and "url(#one-c)" in svg
+    assert 'role="img"' in svg and 'viewBox="0 0 10 5"' in svg
+    for word in ("script", "onclick", "example.org", "color: red", "2026"):
+        assert word not in svg
+
+
+def test_templates_name_no_machine():
+    for path in sorted((PROJECT / "templates").rglob("*")):
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            assert str(Path.home()) not in text and str(PROJECT) not in text, path
+
+
+def test_lint_names_the_place(tmp_path):
+    (tmp_path / "bad.md").write_text("fine\nnot 4 fine\n", encoding="utf-8")
+    (found,) = find_typed_digits(tmp_path)
+    assert str(found) == f"{tmp_path / 'bad.md'}:2: a digit is typed into results prose: not 4 fine"
