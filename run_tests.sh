@@ -34,8 +34,8 @@ done
 find_browser() {
     local name
     if [ -n "${CHROMIUM:-}" ]; then
-        [ -x "$CHROMIUM" ] && return 0
-        say "CHROMIUM=$CHROMIUM is not a program"
+        CHROMIUM=$(command -v "$CHROMIUM") && return 0
+        say "CHROMIUM names no program that can be run"
         return 1
     fi
     for name in chromium chromium-browser google-chrome google-chrome-stable \
@@ -54,8 +54,9 @@ with sync_playwright() as playwright:
 
 get_browser() {
     local log
+    local given=${CHROMIUM:-}
     find_browser && return 0
-    [ -z "${CHROMIUM:-}" ] || return 1
+    [ -z "$given" ] || return 1
     log=$(mktemp)
     if [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] && command -v apt-get >/dev/null; then
         say "installing Debian's chromium, for the browser tests"

@@ -273,8 +273,14 @@ def _from_debian(
         (lists / "partial").mkdir(parents=True)
         (cache / "archives" / "partial").mkdir(parents=True)
         options += ["-o", f"Dir::State::Lists={lists.absolute()}", "-o", f"Dir::Cache={cache.absolute()}"]
-        _run("apt-get", *options, "update", cwd=folder)
-        _run("apt-get", *options, "download", package, cwd=folder)
+        update = _run("apt-get", *options, "update", cwd=folder)
+        try:
+            _run("apt-get", *options, "download", package, cwd=folder)
+        except GonError as error:
+            # apt-get update succeeds without network, and mentions it in its output only.
+            raise GonError(
+                "; ".join([str(error), *(line for line in update if line[:2] == "W:")][:3])
+            ) from error
     _run("dpkg-deb", "-x", _only(folder, "*.deb").name, "unpacked", cwd=folder)
     for file in files:
         packed = folder / "unpacked" / "usr" / "share" / "datasets" / dataset_name / f"{file}.gz"
@@ -288,8 +294,8 @@ def _only(folder: Path, pattern: str) -> Path:
     return found[0]
 
 
-def _run(*command: str, cwd: Path) -> None:
-    """Run a program for a bounded time; a GonError says what it did not like."""
+def _run(*command: str, cwd: Path) -> list[str]:
+    """Run a program for a bounded time; gives the lines it prints, or a GonError with those about errors."""
     program = shutil.which(command[0])
     if program is None:
         raise GonError(f"{command[0]} is not installed")
@@ -314,13 +320,12 @@ def _run(*command: str, cwd: Path) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        if status != 0:
-            output.seek(0)
-            lines = [line.strip() for line in output if line.strip()] or ["no message"]
-            errors = [
-                line for line in lines if line.startswith(("E:", "Err:", "npm error", "npm ERR!"))
-            ] or lines
-            raise GonError(f"{command[0]} failed: {'; '.join(errors[:3])}")
+        output.seek(0)
+        lines = [line.strip() for line in output if line.strip()]
+    if status != 0:
+        errors = [line for line in lines if line.startswith(("E:", "Err:", "npm error", "npm ERR!"))]
+        raise GonError(f"{command[0]} failed: {'; '.join((errors or lines)[:3]) or f'exit status {status}'}")
+    return lines
 
 
 def prepare(name: str, report: Report = print) -> None:

@@ -10,7 +10,7 @@ import nbformat
 import pandas as pd
 
 from gon import figures, verdicts
-from gon.params import Budget, ClaimParams, load_study
+from gon.params import PROJECT, Budget, ClaimParams, load_study
 from gon.results import BudgetSummary, Cell, ClaimResult, FigureFile, Measurement, RunSummary, Table
 from gon.runs import RunSpec
 
@@ -154,15 +154,18 @@ def make_notebook(path: Path) -> Path:
         nbformat.v4.new_output(
             "display_data",
             data={
-                "text/html": "<table><thead><tr><th>a</th></tr></thead>"
-                "<tbody><tr><td>1</td></tr></tbody></table>"
+                "text/html": "<table border='1'><thead><tr><th></th><th>a</th></tr></thead>"
+                "<tbody><tr><th>0</th><td>1</td></tr></tbody></table>"
             },
         ),
+        nbformat.v4.new_output("display_data", data={"image/png": PIXEL}),
         nbformat.v4.new_output(
             "display_data", data={"text/html": "<script>alert(1)</script><p onclick='x()'>safe</p>"}
         ),
     ]
-    parameters = nbformat.v4.new_code_cell('# Parameters\nbudget = "quick"', execution_count=2)
+    parameters = nbformat.v4.new_code_cell(
+        f'# Parameters\nbudget = "quick"\noutput = "{PROJECT}/build"', execution_count=2
+    )
     parameters.metadata["tags"] = ["injected-parameters"]
     parameters.metadata["papermill"] = {"start_time": "2026-01-01T00:00:00"}
     notebook = nbformat.v4.new_notebook(

@@ -149,7 +149,7 @@ def test_a_notebook_that_fails_shows_its_error_and_keeps_the_report(project: Pro
     [
         (("--budget", "huge"), ("budget", "'huge'", "quick")),
         (("--set", "latent_size.latent_dims=[0]"), ("latent_dim", "0", "latent_size")),
-        (("--set", "latent_size.colour=1"), ("colour", "latent_size.latent_dims")),
+        (("--set", "latent_size.colour=1"), ("colour", "latent_size", "latent_dims")),
         (("--set", "epochs=-1"), ("epochs", "-1")),
         (("--set", "activations.activations=[swish]"), ("activation", "'swish'", "relu")),
         (("--set", "activations.dataset=svhn"), ("dataset", "'svhn'", "mnist")),

@@ -15,7 +15,7 @@ from report_support import make_claim, make_notebook, make_result, measure, plau
 
 from gon import verdicts
 from gon.errors import GonError
-from gon.params import ClaimParams, OrderingRule, Published, Source, load_study
+from gon.params import PROJECT, ClaimParams, OrderingRule, Published, Source, load_study
 from gon.reporting import build_report
 from gon.reporting.formats import number
 from gon.results import Cell, read_result
@@ -372,7 +372,9 @@ def test_notebook_page_keeps_what_matters(built):
     assert "alert(1)" not in html and "onclick" not in html and "3/24" not in html
     assert "start_time" not in html and "http" not in html.replace("http-equiv", "")
     soup = BeautifulSoup(html, "html.parser")
-    assert soup.find("img")["alt"] == "A pixel"
+    alts = [image["alt"] for image in soup.find_all("img")]
+    assert alts == ["A pixel", read_result(built / "claims/latent_size").figures[0].alt]
+    assert str(PROJECT) not in html and "build" in html
     assert "<b>not bold</b>" in soup.get_text()
     assert soup.select_one(".highlight .k, .highlight .kn")
     assert [h.name for h in soup.find_all(re.compile("h[1-6]"))] == ["h1", "h2", "h3", "h3"]

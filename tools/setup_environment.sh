@@ -17,6 +17,11 @@ say() { echo "[setup] $*" >&2; }
 # setup_environment LOCK: sets $python.
 setup_environment() {
     local lock=$1
+    # Programs are started in several folders: a relative path would mean another one in each.
+    case ${GON_DATA_DIR:-/} in
+        /* | "~"*) ;;
+        *) export GON_DATA_DIR=$PWD/$GON_DATA_DIR ;;
+    esac
     if use_active_environment "$lock"; then
         return 0
     fi
@@ -78,8 +83,10 @@ is_ready() {
         [ "$(cat "$project/.venv/.gon-$1")" = "$(stamp_of "$1")" ]
 }
 
+# The file .setting-up says that a set-up is at work, or was interrupted; what it left is not to be
+# trusted. A set-up that fails by itself, say without network, leaves a .venv that worked as it was.
 make_environment() {
-    local lock=$1 venv=$project/.venv base torch torchvision tag started=$SECONDS
+    local lock=$1 venv=$project/.venv base torch torchvision tag worked started=$SECONDS
     if [ -e "$venv/.setting-up" ]; then
         say "the last set-up was interrupted: making .venv anew"
         rm -rf "$venv"
@@ -93,7 +100,23 @@ make_environment() {
         say "the project was moved: making .venv anew"
         rm -rf "$venv"
     fi
+    worked=$([ -x "$python" ] && echo yes)
     mkdir -p "$venv" && touch "$venv/.setting-up" || return 1
+    if ! fill_environment; then
+        [ -z "$worked" ] || rm "$venv/.setting-up"
+        return 1
+    fi
+    # The development lock contains the other one.
+    if [ "$lock" = requirements-dev.lock ]; then
+        stamp_of requirements.lock >"$venv/.gon-requirements.lock"
+    fi
+    stamp_of "$lock" >"$venv/.gon-$lock"
+    rm "$venv/.setting-up"
+    say "the environment is ready, after $((SECONDS - started)) s"
+}
+
+# With the variables of make_environment.
+fill_environment() {
     if [ ! -x "$python" ]; then
         base=$(find_python) || return 1
         say "making .venv with $("$base" --version 2>&1) ($base)"
@@ -137,14 +160,8 @@ make_environment() {
         say "the CPU build could not be installed: taking the ordinary one, which may bring CUDA packages"
         install -r "$project/$lock" || return 1
     fi
-    install --no-deps --editable "$project" || return 1
-    # The development lock contains the other one.
-    if [ "$lock" = requirements-dev.lock ]; then
-        stamp_of requirements.lock >"$venv/.gon-requirements.lock"
-    fi
-    stamp_of "$lock" >"$venv/.gon-$lock"
-    rm "$venv/.setting-up"
-    say "the environment is ready, after $((SECONDS - started)) s"
+    # Without network, uv has what builds the project from the last time.
+    install --no-deps --editable "$project" || install --offline --no-deps --editable "$project"
 }
 
 # Without uv's list of all packages at the end.

@@ -86,9 +86,10 @@ def closest(verdict: Verdict) -> Comparison | None:
     return min(_comparable(verdict.comparisons), key=_difference, default=None)
 
 
-def farthest(verdict: Verdict) -> Comparison | None:
-    """The comparison with the largest relative difference; None if nothing is comparable."""
-    return max(_comparable(verdict.comparisons), key=_difference, default=None)
+def farthest(verdict: Verdict, finding: Finding | None = None) -> Comparison | None:
+    """The comparison that differs most, of one finding or of all; None if there is none."""
+    chosen = [c for c in verdict.comparisons if finding is None or c.finding == finding]
+    return max(_comparable(chosen), key=_difference, default=None)
 
 
 def outcome_words(verdict: Verdict) -> str:

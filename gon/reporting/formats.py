@@ -112,7 +112,7 @@ def escape_markdown(text: str) -> str:
 
     Quotation marks stay bare so that pandoc can make them typographic.
     """
-    return re.sub(r"([^\w\s\"',]|_)", _escaped, " ".join(printable(text).split()))
+    return re.sub(r"([^\w\s\"',]|_)", _escaped, re.sub(r"[ \t\r\n]+", " ", printable(text)).strip(" "))
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -1,6 +1,7 @@
 """Turn an executed notebook into a page in the report's style."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from markupsafe import Markup
 from nbconvert.exporters import HTMLExporter
 
 from gon.errors import GonError
+from gon.params import PROJECT
 from gon.reporting.collect import Claim, Report
 from gon.reporting.prose import environment
 
@@ -44,7 +46,7 @@ def render_notebook(path: Path, claim: Claim, report: Report) -> str:
     return (
         environment("html")
         .get_template("notebook.html")
-        .render(report=report, claim=claim, body=Markup(_for_reading(converted)))
+        .render(report=report, claim=claim, body=Markup(_for_reading(converted, claim)))
     )
 
 
@@ -83,9 +85,10 @@ def _alt(output: Any) -> str | None:
     return None
 
 
-def _for_reading(html: str) -> str:
+def _for_reading(html: str, claim: Claim) -> str:
     """Make nbconvert's markup stand alone: no script, reachable scrolling, headings below the page's."""
-    soup = BeautifulSoup(html, features="html.parser")
+    # Papermill writes where the result goes into the notebook; the place on this machine says nothing.
+    soup = BeautifulSoup(html.replace(f"{PROJECT}/", ""), features="html.parser")
     for element in soup.find_all(["script", "style", "link", "iframe", "object", "embed", "base", "meta"]):
         element.decompose()
     taken: set[str] = set()
@@ -100,9 +103,15 @@ def _for_reading(html: str) -> str:
     for anchor in soup.select("a.anchor-link"):
         anchor.decompose()
     _nest_headings(soup)
-    for image in soup.find_all("img"):
-        if str(image.get("alt", "")).startswith("No description has been provided"):
-            image["alt"] = _NO_ALT
+    _describe_images(soup, [figure.alt for figure in claim.result.figures])
+    for table in soup.find_all("table"):
+        del table["border"]
+        for row in table.find_all("tr"):
+            del row["style"]
+        for cell in table.find_all("th"):
+            # Pandas leaves the corner above the row numbers empty, and an empty cell heads nothing.
+            if not cell.get_text(strip=True):
+                cell.name = "td"
     for number, element in enumerate(soup.select("div.input_area, div.output_area"), start=1):
         what = "Code" if "input_area" in element["class"] else "Output"
         element.attrs.update(tabindex="0", role="group")
@@ -110,6 +119,17 @@ def _for_reading(html: str) -> str:
     for prompt in soup.select("div.prompt"):
         prompt.decompose()
     return re.sub(r"\n{3,}", "\n\n", str(soup))
+
+
+def _describe_images(soup: BeautifulSoup, alts: Sequence[str]) -> None:
+    """Give images that have no text alternative those of the claim's figures, if they are as many."""
+    bare = [
+        image
+        for image in soup.find_all("img")
+        if str(image.get("alt", "")).startswith("No description has been provided")
+    ]
+    for image, alt in zip(bare, alts if len(alts) == len(bare) else [_NO_ALT] * len(bare), strict=True):
+        image["alt"] = alt
 
 
 def _nest_headings(soup: BeautifulSoup) -> None:
