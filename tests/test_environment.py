@@ -196,7 +196,7 @@ def test_second_start_does_nothing(checkout: Path, venv: Path) -> None:
 
 
 def test_relative_data_folder_is_made_absolute(checkout: Path, venv: Path) -> None:
-    for given, expected in (("some/data", "/some/data"), ("/data", "/data"), ("~/data", "~/data")):
+    for given, expected in (("some/data", "//some/data"), ("/data", "/data"), ("~/data", "~/data")):
         assert f"data={expected}\n" in set_up(checkout, GON_DATA_DIR=given).stdout
 
 

@@ -155,6 +155,8 @@ fill_environment() {
     fi
 
     say "installing what $lock pins"
+    # Once, here, and not in each of the processes that a run starts: torch has thousands of files.
+    export UV_COMPILE_BYTECODE=1
     if ! install ${cpu[@]+"${cpu[@]}"} -r "$project/$lock"; then
         [ ${#cpu[@]} -gt 0 ] || return 1
         say "the CPU build could not be installed: taking the ordinary one, which may bring CUDA packages"

@@ -13,7 +13,9 @@ local function equation(math, alt)
       return math
     end
     -- A long equation scrolls by itself on a narrow screen; what scrolls must take the keyboard's focus.
-    return pandoc.Span({ math }, { class = "equation", tabindex = "0", role = "group", ["aria-label"] = "Equation" })
+    -- (As a list: Lua would give the keys of a table in another order each time.)
+    local attributes = { { "tabindex", "0" }, { "role", "group" }, { "aria-label", "Equation" } }
+    return pandoc.Span({ math }, pandoc.Attr("", { "equation" }, attributes))
   end
   local source = pandoc.write(pandoc.Pandoc({ pandoc.Plain({ math }) }), "typst"):gsub("%s+$", "")
   local block = math.mathtype == "DisplayMath" and "true" or "false"
