@@ -19,6 +19,7 @@ import tarfile
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -228,6 +229,8 @@ def _download(url: str) -> bytes:
     thread.join(SOURCE_SECONDS)
     if not opened:
         raise GonError(f"no answer within {SOURCE_SECONDS} s")
+    if isinstance(opened[0], urllib.error.HTTPError):
+        opened[0].close()  # it holds the connection
     if isinstance(opened[0], Exception):
         raise opened[0]
     content = bytearray()

@@ -6,7 +6,7 @@ from typing import Any
 import papermill
 
 from gon.errors import GonError, UsageError
-from gon.params import PROJECT, Study
+from gon.params import PROJECT, ClaimParams, Study
 from gon.runs import make_folder
 
 STUDY_PARAMETERS = ("budget", "epochs", "output")
@@ -18,8 +18,8 @@ def notebook_path(claim: str) -> Path:
     return PROJECT / "notebooks" / f"{claim}.ipynb"
 
 
-def check_parameters(path: Path, names: set[str]) -> None:
-    """Check that a notebook takes exactly these parameters.
+def check_parameters(claim: ClaimParams) -> None:
+    """Check that the notebook of a claim takes exactly the parameters that the claim's file sets.
 
     papermill itself only warns of a parameter that the notebook does not know, and goes on with the
     default: a number in the report would then be that of another setting.
@@ -31,6 +31,8 @@ def check_parameters(path: Path, names: set[str]) -> None:
     UsageError
         If a parameter is missing on either side; names it.
     """
+    path, source = notebook_path(claim.name), f"params/claims/{claim.name}.yaml"
+    names = {*STUDY_PARAMETERS, *claim.parameters}
     if not path.is_file():
         raise GonError(f"{path}: there is no notebook for this claim")
     declared = set(papermill.inspect_notebook(str(path)))
@@ -38,13 +40,13 @@ def check_parameters(path: Path, names: set[str]) -> None:
         raise GonError(f"{path}: no cell is tagged `parameters`")
     for name in sorted(names - declared):
         raise UsageError(
-            f"{path}: the cell tagged `parameters` does not set {name!r}; "
-            f"it sets {', '.join(sorted(declared))}"
+            f"{source}: parameters.{name}: the notebook {path} has no such parameter; "
+            f"its cell tagged `parameters` sets {', '.join(sorted(declared))}"
         )
     for name in sorted(declared - names):
         raise UsageError(
-            f"{path}: the cell tagged `parameters` sets {name!r}, which the parameter file does not; "
-            f"it sets {', '.join(sorted(names))}"
+            f"{path}: the cell tagged `parameters` sets {name!r}, which {source} does not; "
+            f"allowed are {', '.join(sorted(names))}"
         )
 
 
@@ -76,7 +78,7 @@ def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
         "output": str(result.resolve()),
         **params.parameters,
     }
-    check_parameters(path, set(values))
+    check_parameters(params)
     make_folder(executed.parent)
     try:
         papermill.execute_notebook(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gon.errors import UsageError
-from gon.execution import STUDY_PARAMETERS, check_parameters, notebook_path
+from gon.execution import check_parameters
 from gon.params import PROJECT, Study
 from gon.runs import write_atomically
 
@@ -37,9 +37,9 @@ def run(study: Study, cores: str, snakemake_options: Sequence[str]) -> int:
     """
     if cores != "all" and not (cores.isdigit() and int(cores) > 0):
         raise UsageError(f"--cores: {cores!r} is not allowed; a whole number from 1 up, or all, is")
-    for claim in study.claims:
-        check_parameters(notebook_path(claim.name), {*STUDY_PARAMETERS, *claim.parameters})
     plan, store, budget = study.plan(), study.budget.run_store, study.budget
+    for claim in study.claims:
+        check_parameters(claim)
     for folder in (store.root, budget.build, PROJECT / budget.report):
         _require_writable(folder)
     present = sum(store.has(planned.spec, planned.epochs) for planned in plan)

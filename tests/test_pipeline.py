@@ -174,6 +174,7 @@ def test_wrong_usage_is_one_clear_error(
         (lambda text: text.replace("order: 3", "order: three"), ("order", "'three'")),
         (lambda text: text.replace("order: 3", "order: 3\ncolour: red"), ("colour", "known key")),
         (lambda text: text.replace("  seed: 0", "  seeds: 0"), ("$seed",)),
+        (lambda text: text.replace("  seed: 0", "  seed: 0\n  depth: 3"), ("parameters.depth",)),
     ],
 )
 def test_a_broken_parameter_file_is_named(project: Project, change: object, words: tuple[str, ...]) -> None:

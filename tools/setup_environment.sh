@@ -26,6 +26,9 @@ setup_environment() {
         return 0
     fi
     python=$project/.venv/bin/python
+    # In our own .venv modules are kept compiled, whatever is usual here: a run starts dozens of
+    # processes, and without this each would compile torch anew, for some seconds.
+    unset PYTHONDONTWRITEBYTECODE
     if is_ready "$lock"; then
         return 0
     fi
@@ -155,8 +158,6 @@ fill_environment() {
     fi
 
     say "installing what $lock pins"
-    # Once, here, and not in each of the processes that a run starts: torch has thousands of files.
-    export UV_COMPILE_BYTECODE=1
     if ! install ${cpu[@]+"${cpu[@]}"} -r "$project/$lock"; then
         [ ${#cpu[@]} -gt 0 ] || return 1
         say "the CPU build could not be installed: taking the ordinary one, which may bring CUDA packages"
