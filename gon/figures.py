@@ -21,6 +21,7 @@ TEXT_WIDTH = 6.5
 """Width of the text in print, in inches; figures are drawn at the size at which they are read."""
 
 _DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]
+_LEAST_RATIO = 1.2
 _MARKERS = ["o", "s", "^", "D", "v"]
 
 
@@ -105,6 +106,11 @@ def draw_curves(
             markersize=4,
         )
     axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < low * _LEAST_RATIO:  # all but equal: such a small difference must not fill the axis
+        middle = (low * high) ** 0.5
+        axes.set_ylim(middle / _LEAST_RATIO**0.5, middle * _LEAST_RATIO**0.5)
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=markers, min_n_ticks=1))
     axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(mpl.ticker.LogFormatter(minor_thresholds=(1, 0.5)))
     axes.set_xlabel("epoch")

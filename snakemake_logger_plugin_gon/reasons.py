@@ -4,6 +4,7 @@ Snakemake hands its reason over as one text, `Reason.__str__` in its `jobs.py`; 
 here is passed on as it is.
 """
 
+import ast
 import os
 import re
 from collections.abc import Callable
@@ -17,7 +18,13 @@ _MISSING = {"data": "not there yet", TRAIN: NO_RECORD, "notebook": "no result ye
 _OTHER_FILES = "takes other files than the last time"
 _PARAMS = re.compile(r"before: (?P<before>.*) now: (?P<now>.*?) *$", re.DOTALL)
 _NOTHING = "<nothing exclusive>"
-_LONGEST = 60
+# A value that is shown may hold "; " itself, so that only a known beginning starts a new part.
+_NEXT_PART = re.compile(
+    "; (?=Forced execution|Incomplete output files|Missing output files|Updated input files"
+    "|Input files updated by another job|Set of input files has changed|Code has changed"
+    "|Params have changed|Software environment definition has changed)"
+)
+_LONGEST = 100
 
 
 def explain(reason: str, rule: str, maker: Callable[[str], Job | None]) -> str:
@@ -32,7 +39,7 @@ def explain(reason: str, rule: str, maker: Callable[[str], Job | None]) -> str:
     maker
         Finds the job that made a file in this execution.
     """
-    parts = reason.split("; ")
+    parts = _NEXT_PART.split(reason)
     for part in parts:
         # An output that is not there is reason enough; what else has changed explains nothing more.
         if part.startswith("Missing output files: "):
@@ -94,9 +101,18 @@ def _parameters(rest: str) -> str:
     if match is None:
         return "settings changed"
     said = [
-        f"{name} {value}"
+        f"{name} {' '.join(values)}"
         for name, value in (("before", match["before"].strip()), ("now", match["now"].strip()))
-        if value != _NOTHING
+        if value != _NOTHING and (values := _readable(value))
     ]
     change = ", ".join(said)
     return f"settings changed: {change}" if 0 < len(change) <= _LONGEST else "settings changed"
+
+
+def _readable(listed: str) -> list[str]:
+    """The listed values without those that are whole JSON documents."""
+    try:
+        values = ast.literal_eval(f"[{listed}]")
+    except (SyntaxError, ValueError):
+        return [listed]
+    return [str(value) for value in values if not str(value).startswith("{")]

@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pypdf
 import pytest
+from browser import check_page, chromium, open_browser
+from bs4 import BeautifulSoup
 
 from gon.data import data_dir
 from gon.params import PROJECT
+from gon.reporting.formats import number
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -71,6 +75,34 @@ def test_everything_is_there_and_nothing_is_real(project: Project) -> None:
         assert (report / name).stat().st_size > 0
     assert not (project.root / "report").exists() or not any((project.root / "report").iterdir())
     assert not (project.root / "runs" / "full").exists()
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium; set CHROMIUM to one")
+def test_every_page_is_quiet_alone_accessible_and_fits_a_phone(project: Project) -> None:
+    report = project.root / "report-smoke"
+    with open_browser() as browser:
+        for path in (report / "index.html", *sorted((report / "notebooks").glob("*.html"))):
+            check_page(browser, path)
+
+
+def test_every_measured_number_is_that_of_the_record_it_leads_to(project: Project) -> None:
+    """From the page to `runs/`, past every step between: the way a doubting reader goes."""
+    soup = BeautifulSoup(project.page(), "html.parser")
+    printed = "".join(
+        page.extract_text() for page in pypdf.PdfReader(project.root / "report-smoke/report.pdf").pages
+    )
+    followed = set()
+    for link in soup.select('section a[href^="#run-"]:has(data)'):
+        digest = str(link["href"]).removeprefix("#run-")
+        record = json.loads((project.root / "runs" / "smoke" / digest / "epochs-2.json").read_text())
+        last = record["history"][-1]
+        milliseconds = 1e3 * sum(epoch["train_seconds"] for epoch in record["history"]) / (2 * 640 // 64)
+        shown = float(str(link.select_one("data")["value"]))  # type: ignore[index]
+        assert shown in (last["train_loss"], last["validation_loss"], milliseconds), link
+        assert link.get_text().strip() == number(shown)
+        assert number(shown) in printed
+        followed.add(digest)
+    assert len(followed) == 11
 
 
 def test_nothing_changed_does_nothing(project: Project) -> None:
@@ -142,6 +174,44 @@ def test_a_notebook_that_fails_shows_its_error_and_keeps_the_report(project: Pro
     assert "ZeroDivisionError" in output
     assert project.page() == page
     notebook.write_text(original)
+
+
+def test_a_run_that_diverges_is_recorded_and_shown_as_diverged(project: Project) -> None:
+    """No setting that is allowed overflows a sigmoid's loss: the arithmetic of the copy is broken instead."""
+    path = project.root / "gon" / "training.py"
+    original = path.read_text()
+    path.write_text(original.replace("loss.detach()", "loss.detach().log().sqrt()"))
+    project.gon("run", "--budget", "smoke", "--set", "two_step.seed=1")
+    path.write_text(original)
+    result = project.result("two_step")
+    assert all(run["diverged"] and run["validation_loss"] is None for run in result["runs"])  # type: ignore[attr-defined]
+    section = BeautifulSoup(project.page(), "html.parser").find(id="claim-two_step")
+    assert section is not None and "diverged in epoch 1, step " in section.get_text()
+    assert "nan" not in section.get_text().lower().split()
+
+
+def test_a_record_cut_short_is_named_and_kept(project: Project) -> None:
+    digest = project.result("latent_size")["runs"][0]["digest"]  # type: ignore[index]
+    page = project.page()
+    for file in ("epochs-2.json", "epochs-2.steps.csv"):
+        path = project.root / "runs" / "smoke" / digest / file
+        original = path.read_bytes()
+        path.write_bytes(original[: len(original) // 2])
+        output = project.gon("run", "--budget", "smoke", status=1)
+        assert f"{digest}/{file}" in output
+        assert path.read_bytes() == original[: len(original) // 2]
+        assert project.page() == page
+        path.write_bytes(original)
+
+
+def test_a_report_folder_that_cannot_be_written_is_named(project: Project) -> None:
+    report, moved = project.root / "report-smoke", project.root / "moved"
+    report.rename(moved)
+    report.write_text("a file where the folder should be")
+    output = project.gon("run", "--budget", "smoke", status=1)
+    assert output.startswith("error: ") and "report-smoke" in output and "Traceback" not in output
+    report.unlink()
+    moved.rename(report)
 
 
 @pytest.mark.parametrize(

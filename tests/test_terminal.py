@@ -310,7 +310,16 @@ def test_long_trainings_report_now_and_then_without_a_terminal(tmp_path: Path) -
         (
             "Params have changed since last execution: Union of exclusive params before and now across all "
             "output: before: '1' now: '2' ",
-            "settings changed: before '1', now '2'",
+            "settings changed: before 1, now 2",
+        ),
+        (
+            "Code has changed since last execution; Params have changed since last execution: Union of "
+            "exclusive params before and now across all output: before: "
+            """'{"a": "b; c: d"}','--set epochs=2' """
+            """now: '{"a": "e; f"}','--set epochs=3' ; Forced execution""",
+            "its command in the Snakefile changed; "
+            "settings changed: before --set epochs=2, now --set epochs=3; "
+            "asked for by hand",
         ),
         (
             "Params have changed since last execution: Union of exclusive params before and now across all "
