@@ -16,6 +16,7 @@ where it was stopped, and a larger budget continues the runs of a smaller one.
   --set KEY=VALUE   change one parameter; may be given several times. For example:
                     --set epochs=3    --set 'latent_size.latent_dims=[32,64]'
   --cores N         trainings side by side (default: all cores)
+  --device NAME     cpu (default), or cuda: trainings share one NVIDIA GPU
   --help            this text
 
 What follows "--" goes to Snakemake, for example: ./run_all.sh -- --dry-run

@@ -410,6 +410,7 @@ class Claim:
             dtype=session.dtype,
             threads=session.threads,
             origin_pass=session.origin_pass,
+            compiled=session.compiled,
             commit=session.commit,
             started=session.started,
             data=record.data,

@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--cores", default="all", metavar="N", help="trainings side by side (default: all cores)"
     )
+    command.add_argument("--device", default="cpu", help="train on the cpu (default) or on cuda")
     command.add_argument("snakemake", nargs="*", metavar="-- OPTION", help="further options for Snakemake")
     command.set_defaults(command=_run)
 
@@ -58,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--store", type=Path, required=True, help="folder of the runs")
     command.add_argument("--threads", type=int, default=1, help="threads of the process (default: 1)")
+    command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    command.add_argument(
+        "--origin-pass", default="fast", help="fast (default), or reference: the plain form of the method"
+    )
     types = typing.get_type_hints(RunSpec)
     for field in dataclasses.fields(RunSpec):
         kind = next(
@@ -107,7 +112,9 @@ def _run(options: argparse.Namespace) -> int:
     from gon.params import load_study
     from gon.workflow import run
 
-    return run(load_study(options.budget, options.overrides), options.cores, options.snakemake)
+    return run(
+        load_study(options.budget, options.overrides), options.cores, options.device, options.snakemake
+    )
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -139,7 +146,14 @@ def _train(options: argparse.Namespace) -> int:
             raise UsageError(f"{key}: {getattr(options, key)} is not allowed; a whole number from 1 up is")
     from gon.training import train
 
-    record = train(spec, options.epochs, RunStore(options.store), threads=options.threads)
+    record = train(
+        spec,
+        options.epochs,
+        RunStore(options.store),
+        threads=options.threads,
+        device=options.device,
+        origin_pass=options.origin_pass,
+    )
     if record.diverged:
         print(f"{spec.label}: diverged in epoch {record.diverged.epoch}, step {record.diverged.step}")
     else:

@@ -54,13 +54,12 @@ def validation_loss(model: GradientOriginNetwork, images: Tensor) -> float:
     model.train()  # batch statistics: at z = 0 the running ones would change the inner gradient
     batch_size = model.spec.batch_size
     count = len(images)
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=images.device)
     with kept_statistics(model):
         for start in range(0, count, batch_size):
             index = torch.arange(start, start + batch_size, device=images.device) % count
             x = to_float(images[index])  # [batch, channels, height, width]
-            with torch.enable_grad():
-                reconstruction = model.reconstruct(x).detach()
+            reconstruction = model.reconstruct(x)
             errors = (reconstruction - x).square().sum(dim=(1, 2, 3))  # [batch]
-            total += errors[: count - start].sum(dtype=torch.float64).item()
-    return total / count
+            total += errors[: count - start].sum(dtype=torch.float64)
+    return total.item() / count

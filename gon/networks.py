@@ -1,8 +1,10 @@
 """Decoders: from a latent vector to an image."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -12,6 +14,16 @@ ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
     "softplus": nn.Softplus,
 }
 """Modules behind the names in `gon.catalogue.ACTIVATIONS`, with PyTorch's default settings."""
+
+ACTIVATION_DERIVATIVES: dict[type[nn.Module], Callable[[Tensor, Tensor], Tensor]] = {
+    nn.ELU: lambda n, h: h.clamp(max=0) + 1,
+    nn.ReLU: lambda n, h: (n > 0).to(n.dtype),
+    nn.Tanh: lambda n, h: 1 - h * h,
+    nn.LeakyReLU: lambda n, h: (n > 0).to(n.dtype) * 0.99 + 0.01,
+    nn.Softplus: lambda n, h: torch.sigmoid(n),
+}
+"""Derivative of each activation from its input n and its output h, as operations that autograd can
+differentiate again."""
 
 
 def decoder(latent_dim: int, width: int, channels: int, activation: str) -> nn.Sequential:

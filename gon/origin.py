@@ -6,12 +6,19 @@ an image is where one gradient step leads from the origin,
     z = -d/dz0 L(F(z0), x)  at  z0 = 0,
 
 and the decoder F is trained on L(F(z), x), with the gradient going through z as well.
+
+`origin_latent` says just that, and is the one to read first. `fast_origin_latent` computes the same
+latents without a batch at the origin and without a double backward.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from gon.convolutions import transpose, transposed_convolution
+from gon.networks import ACTIVATION_DERIVATIVES
 
 
 def reconstruction_loss(reconstruction: Tensor, x: Tensor, batch_size: int) -> Tensor:
@@ -73,3 +80,178 @@ def origin_latent(
         if not differentiable:
             z = z.detach().requires_grad_()
     return z
+
+
+def fast_origin_latent(
+    decoder: nn.Sequential, x: Tensor, latent_dim: int, *, batch_size: int, inner_steps: int = 1
+) -> Tensor:
+    """Find the latents of a batch as `origin_latent` does, at a fraction of the cost.
+
+    At the origin every image has the same forward pass, so one stands for all; only the residuals
+    F(0) - x differ, and from them to the gradient leads a linear map. It is written as ordinary
+    differentiable operations, so that a training step needs one ordinary backward.
+
+    Parameters
+    ----------
+    decoder
+        What `gon.networks.decoder` builds, in training mode.
+    x
+        Images [batch, channels, height, width].
+    latent_dim, batch_size, inner_steps
+        As in `origin_latent`. Only the first step starts at the origin; the others need a whole batch.
+
+    Returns
+    -------
+    Tensor
+        Latents z [batch, latent_dim, 1, 1]. Their graph is kept wherever autograd is enabled.
+    """
+    residual_scale = 2 / (batch_size * x.shape[-2] * x.shape[-1])
+    z = x.new_zeros(1, latent_dim, 1, 1)
+    for _ in range(inner_steps):
+        reconstruction, pull_back = linearise(decoder, z, len(x))
+        z = z - pull_back((reconstruction - x) * residual_scale)
+    return z
+
+
+def linearise(decoder: nn.Sequential, z: Tensor, batch: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Decode, and keep what it takes to pull a gradient back from the images to the latents.
+
+    Parameters
+    ----------
+    decoder
+        What `gon.networks.decoder` builds.
+    z
+        Latents [batch, latent_dim, 1, 1], or [1, latent_dim, 1, 1] for a batch of equal ones.
+    batch
+        Images in the batch.
+
+    Returns
+    -------
+    reconstruction
+        F(z), with the leading dimension of `z`.
+    pull_back
+        The transpose of the Jacobian of F at z: from [batch, channels, height, width] to
+        [batch, latent_dim, 1, 1]. It couples the images, as batch statistics do.
+    """
+    *hidden, last = _blocks(decoder)
+    h, kept = z, []
+    for convolution, norm, activation in hidden:
+        x_hat, scale = _normalised(convolution, h, norm, batch)
+        n = torch.addcmul(_per_channel(norm.bias), _per_channel(norm.weight), x_hat)
+        h = activation(n)
+        kept.append((convolution, x_hat, scale, ACTIVATION_DERIVATIVES[type(activation)](n, h)))
+    y = _image(last[0], h)
+
+    def pull_back(v: Tensor) -> Tensor:
+        v = transpose(v * (y - y * y), last[0])
+        for convolution, x_hat, scale, slope in reversed(kept):
+            # Backward of the activation, v * slope, and of the batch norm: with means over batch and
+            # space, s * (v - mean(v) - x_hat * mean(v * x_hat)). Where all images share x_hat and
+            # slope, the means need the sum over the batch only.
+            u = (_batch_mean(v) if len(slope) < len(v) else v) * slope
+            means = torch.addcmul(_spatial_mean(u), x_hat, _spatial_mean(u * x_hat))
+            v = _AffineInBatch.apply(v, scale * slope, -scale * means)  # type: ignore[no-untyped-call]
+            v = transpose(v, convolution)
+        return v
+
+    return y, pull_back
+
+
+def fast_decode(decoder: nn.Sequential, z: Tensor) -> Tensor:
+    """Decode latents [batch, latent_dim, 1, 1] as `decoder(z)` does in training mode, but faster.
+
+    The biases of the hidden layers, which the batch norms take away again, are left out: their gradient
+    is exactly zero, and the origin is not moved off zero by rounding.
+    """
+    *hidden, last = _blocks(decoder)
+    h = z
+    for convolution, norm, activation in hidden:
+        _shift_running_mean(norm, convolution)
+        h = activation(norm(transposed_convolution(h, convolution)))
+    return _image(last[0], h)
+
+
+def _blocks(decoder: nn.Sequential) -> list[tuple[nn.ConvTranspose2d, nn.BatchNorm2d, nn.Module]]:
+    """The decoder's layers in threes: convolution, batch norm, activation. Of the last, the first counts."""
+    layers = list(decoder)
+    return [tuple(layers[i : i + 3]) for i in range(0, len(layers), 3)]  # type: ignore[misc]
+
+
+def _per_channel(values: Tensor) -> Tensor:
+    return values.view(1, -1, 1, 1)
+
+
+def _spatial_mean(v: Tensor) -> Tensor:
+    """Mean over batch and space, per channel [1, channels, 1, 1]."""
+    return v.mean((0, 2, 3), keepdim=True)
+
+
+def _batch_sum(v: Tensor) -> Tensor:
+    """Sum over the batch [1, channels, height, width]; many times faster with the channels named last."""
+    return v.permute(0, 2, 3, 1).sum(0, keepdim=True).permute(0, 3, 1, 2)
+
+
+def _batch_mean(v: Tensor) -> Tensor:
+    return _batch_sum(v) / len(v)
+
+
+def _image(convolution: nn.ConvTranspose2d, h: Tensor) -> Tensor:
+    """The last layer: images [batch, channels, 32, 32]."""
+    bias = convolution.bias
+    assert bias is not None
+    return torch.sigmoid(transposed_convolution(h, convolution) + _per_channel(bias))
+
+
+def _shift_running_mean(norm: nn.BatchNorm2d, convolution: nn.ConvTranspose2d) -> None:
+    """Let the running mean see the bias that is left out of the batch that it meets next.
+
+    Done beforehand, since the batch norm keeps the running mean for its backward.
+    """
+    bias, momentum = convolution.bias, norm.momentum
+    if norm.running_mean is not None and bias is not None and momentum is not None:
+        norm.running_mean.add_(bias.detach(), alpha=momentum / (1 - momentum))
+
+
+def _normalised(
+    convolution: nn.ConvTranspose2d, h: Tensor, norm: nn.BatchNorm2d, batch: int
+) -> tuple[Tensor, Tensor]:
+    """Apply a layer and normalise with batch statistics.
+
+    Returns x_hat [.., channels, height, width] and the factor weight / std [1, channels, 1, 1]. The
+    running statistics move as in a batch norm over `batch` images.
+    """
+    a = transposed_convolution(h, convolution)
+    mean = _spatial_mean(a)
+    centred = a - mean
+    variance = _spatial_mean(centred.square())
+    inverse_std = (variance + norm.eps).rsqrt()
+    with torch.no_grad():
+        _shift_running_mean(norm, convolution)
+        count = batch * a.shape[2] * a.shape[3]
+        momentum = norm.momentum or 0.0
+        for running, value in (
+            (norm.running_mean, mean),
+            (norm.running_var, variance * (count / (count - 1))),
+        ):
+            if running is not None:
+                running.lerp_(value.flatten(), momentum)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+    return centred * inverse_std, _per_channel(norm.weight) * inverse_std
+
+
+class _AffineInBatch(torch.autograd.Function):
+    """v * factor + offset, the latter two shared by all images of a batch or not."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
+        ctx.save_for_backward(v, factor)
+        return torch.addcmul(offset, v, factor)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (g,) = gradients
+        v, factor = ctx.saved_tensors
+        if len(factor) == len(v):
+            return g * factor, g * v, g
+        return g * factor, _batch_sum(g * v), _batch_sum(g)

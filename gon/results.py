@@ -44,6 +44,7 @@ class RunSummary(Model):
     dtype: str
     threads: int
     origin_pass: str
+    compiled: str
     commit: str | None
     started: str
     data: dict[str, str]

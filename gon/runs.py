@@ -23,14 +23,14 @@ from typing import Any, Self
 from gon.catalogue import ACTIVATIONS, DATASETS, IMAGE_SIZE
 from gon.errors import GonError, UsageError
 
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 2
 """Raised by hand whenever a change moves the numbers of a run (tests/test_golden.py notices).
 
 It is part of every run's digest: raising it makes every run train anew, and a change of code that
 leaves the arithmetic alone, a comment say, retrains nothing.
 """
 
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 MODELS = ("gon",)
 
 # The largest values that make sense; they turn a slip of the keyboard into an error at once
@@ -213,7 +213,10 @@ class Session:
     versions
         Versions of Python and of the libraries that compute.
     device, dtype, threads, origin_pass
-        What ran: "cpu", "float32", threads per process, and which implementation of the latent.
+        What ran: "cpu" or "cuda", "float32", threads per process, and which implementation of the
+        latent.
+    compiled
+        Whether the step was compiled, and if so from which epoch on, or why not.
     commit
         Git commit of the project, with "+changes" where the work tree differed; None outside git.
     """
@@ -228,6 +231,7 @@ class Session:
     dtype: str
     threads: int
     origin_pass: str
+    compiled: str
     commit: str | None
 
 

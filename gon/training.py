@@ -1,12 +1,17 @@
 """Training: from a spec to a trajectory, continued from its checkpoint where there is one."""
 
+import copy
+import ctypes
 import dataclasses
 import datetime
 import io
+import os
 import pickle
 import platform
+import shutil
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +20,16 @@ import torch
 from torch import Tensor
 
 from gon import data, provenance
-from gon.errors import GonError
-from gon.evaluation import to_float, validation_loss
+from gon.errors import GonError, UsageError
+from gon.evaluation import kept_statistics, to_float, validation_loss
 from gon.models import GradientOriginNetwork
 from gon.progress import Progress, write_progress
 from gon.runs import Divergence, Epoch, RunRecord, RunSpec, RunStore, Session, write_atomically
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
+COMPILE_AFTER_EPOCHS = 10
+"""Epochs that run uncompiled. Compiling pays for itself after about as many (docs/performance.md).
+The number is fixed, and not the budget's length, so that a continued run equals an uninterrupted one."""
 _PROGRESS_SECONDS = 1.0
 
 
@@ -34,6 +42,10 @@ class Trajectory:
         What is run.
     images, validation_images
         uint8 images [n, channels, 32, 32] of the two splits, already cut to what the spec asks for.
+    device
+        "cpu" or "cuda".
+    origin_pass
+        One of `gon.models.ORIGIN_PASSES`.
 
     Notes
     -----
@@ -41,14 +53,28 @@ class Trajectory:
     that runs which differ in their model still see the same batches.
     """
 
-    def __init__(self, spec: RunSpec, images: Tensor, validation_images: Tensor) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        images: Tensor,
+        validation_images: Tensor,
+        *,
+        device: str = "cpu",
+        origin_pass: str = "fast",
+    ) -> None:
         self.spec = spec
-        self.images = images
-        self.validation_images = validation_images
+        self.device = torch.device(device)
+        self.images = images.to(self.device)
+        self.validation_images = validation_images.to(self.device)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(spec.seed)
-            self.model = GradientOriginNetwork(spec)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=spec.learning_rate)
+            torch.manual_seed(spec.seed)  # drawn on the CPU, so that they are the same on every device
+            self.model = GradientOriginNetwork(spec, origin_pass).to(self.device)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=spec.learning_rate, fused=True, capturable=device == "cuda"
+        )
+        self.compiled = "no"
+        self._loss: Callable[[Tensor], Tensor] = self.model.training_loss
+        self._captured: CapturedStep | None = None
         self.batch_order = torch.Generator().manual_seed(spec.seed)
         self.history: list[Epoch] = []
         self.step_losses: list[Tensor] = []  # per epoch: [steps], float32, SSE per image
@@ -60,26 +86,61 @@ class Trajectory:
         """Number of trained parameters."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
-    def step(self, x: Tensor) -> Tensor:
-        """Take one optimiser step on images [batch, c, 32, 32]; returns its loss [] as SSE per image."""
+    def step(self, batch: Tensor) -> Tensor:
+        """Take one optimiser step on the images of a batch, given by their indices [batch_size].
+
+        Returns
+        -------
+        Tensor
+            The loss [] that was minimised, as SSE per image. It stays on the device: nothing waits.
+        """
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.model.training_loss(x)
+        loss = self._loss(to_float(self.images[batch]))
         loss.backward()
         self.optimizer.step()
         return loss.detach() * self.spec.pixels
+
+    def _prepare_step(self, epoch: int) -> Callable[[Tensor], Tensor]:
+        """The step in the form that pays at this point of a run."""
+        if self.device.type == "cuda":
+            if self._captured is None:
+                self._captured = CapturedStep(self)
+            return self._captured
+        if epoch > COMPILE_AFTER_EPOCHS and self.compiled == "no":
+            self._compile(epoch)
+        return self.step
+
+    def _compile(self, epoch: int) -> None:
+        """Compile the loss and its gradient; where there is no compiler, stay as before and say so."""
+        if self.model.origin_pass != "fast":  # its double backward cannot be compiled
+            return
+        if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")))):
+            self.compiled = "no: no C++ compiler"
+            return
+        compiled = torch.compile(self.model.training_loss, dynamic=False)
+        x = to_float(self.images[: self.spec.batch_size])
+        try:
+            with kept_statistics(self.model):
+                torch.autograd.grad(compiled(x), list(self.model.parameters()), allow_unused=True)
+        except Exception as error:  # whatever a compiler may raise: the run does not depend on it
+            self.compiled = f"no: {type(error).__name__}"
+            return
+        self._loss = compiled
+        self.compiled = f"from epoch {epoch}"
 
     def train_epoch(self, progress: "ProgressWriter | None" = None) -> None:
         """Train one epoch and validate, or note where the loss stopped being finite."""
         spec, epoch = self.spec, len(self.history) + 1
         started = time.perf_counter()
-        order = torch.randperm(len(self.images), generator=self.batch_order)
-        losses = torch.empty(spec.steps_per_epoch)
+        order = torch.randperm(len(self.images), generator=self.batch_order).to(self.device)
+        losses = torch.empty(spec.steps_per_epoch, device=self.device)
         self.model.train()
+        step = self._prepare_step(epoch)
         for i in range(spec.steps_per_epoch):
-            batch = order[i * spec.batch_size : (i + 1) * spec.batch_size]
-            losses[i] = self.step(to_float(self.images[batch]))
+            losses[i] = step(order[i * spec.batch_size : (i + 1) * spec.batch_size])
             if progress is not None:
                 progress.update((epoch - 1) * spec.steps_per_epoch + i + 1, losses[: i + 1])
+        losses = losses.cpu()
         trained = time.perf_counter()
         finite = torch.isfinite(losses)
         self.step_losses.append(losses)
@@ -142,6 +203,47 @@ class Trajectory:
         self.diverged = Divergence(**state["diverged"]) if state["diverged"] else None
 
 
+class CapturedStep:
+    """A training step recorded once as a CUDA graph and replayed: no Python and no launch per operation.
+
+    Parameters
+    ----------
+    run
+        The run whose step it is. It is left as it was: the steps that warm up are undone.
+    """
+
+    def __init__(self, run: Trajectory) -> None:
+        model, optimizer = copy.deepcopy(run.model.state_dict()), copy.deepcopy(run.optimizer.state_dict())
+        self._batch = torch.arange(run.spec.batch_size, device=run.device)
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                run.step(self._batch)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._loss = run.step(self._batch)
+        # Put back in place: the graph works on these very tensors.
+        run.model.load_state_dict(model)
+        for parameter, now in run.optimizer.state.items():
+            before = optimizer["state"].get(_index_of(run.optimizer, parameter), {})
+            for key, value in now.items():
+                value.copy_(before[key]) if key in before else value.zero_()
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Take one step on a batch, as `Trajectory.step` does."""
+        self._batch.copy_(batch)
+        self._graph.replay()
+        return self._loss
+
+
+def _index_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> int:
+    """Number under which an optimiser saves the state of a parameter."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return next(i for i, other in enumerate(parameters) if other is parameter)
+
+
 class ProgressWriter:
     """Writes a run's progress file about once a second.
 
@@ -183,7 +285,37 @@ class ProgressWriter:
         write_progress(self.path, self.progress)
 
 
-def train(spec: RunSpec, epochs: int, store: RunStore, *, threads: int = 1) -> RunRecord:
+def require_device(device: str) -> None:
+    """Check that a device can be used; `UsageError` says which can."""
+    allowed = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    if device not in allowed:
+        raise UsageError(f"device: {device!r} is not here; allowed are {', '.join(allowed)}")
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed for the next step, in place of returning it to the system.
+
+    Every step allocates the same few MiB. Handing them back and forth costs thousands of page faults
+    a step. Does nothing where the library has no such setting (it is glibc's).
+    """
+    trim_threshold, mmap_threshold, never = -1, -3, 2**30
+    try:
+        library = ctypes.CDLL(None)
+        library.mallopt(mmap_threshold, never)
+        library.mallopt(trim_threshold, never)
+    except (AttributeError, OSError):
+        return
+
+
+def train(
+    spec: RunSpec,
+    epochs: int,
+    store: RunStore,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    origin_pass: str = "fast",
+) -> RunRecord:
     """Train a run up to a number of epochs, and record it.
 
     What the store holds is used: a record is returned as it is, and a checkpoint is continued, bit for
@@ -199,6 +331,10 @@ def train(spec: RunSpec, epochs: int, store: RunStore, *, threads: int = 1) -> R
         Where runs lie.
     threads
         Threads of the process. Equal numbers are only promised for equal thread counts.
+    device
+        "cpu" or "cuda".
+    origin_pass
+        One of `gon.models.ORIGIN_PASSES`; equal up to rounding.
 
     Returns
     -------
@@ -208,25 +344,45 @@ def train(spec: RunSpec, epochs: int, store: RunStore, *, threads: int = 1) -> R
 
     Raises
     ------
+    UsageError
+        If the device is not there, or there is no such origin pass.
     GonError
-        If the data, a record or the checkpoint is damaged, or the store cannot be written to.
+        If the data, a record or the checkpoint is damaged, the store cannot be written to, or the
+        memory of the device does not suffice.
     """
+    require_device(device)
     with store.lock(spec):
         if store.has(spec, epochs):
             return store.load(spec, epochs)
         torch.set_num_threads(threads)
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with it only
+        torch.backends.cudnn.allow_tf32 = False  # float32 is meant where it is said
         torch.use_deterministic_algorithms(True)
+        # That would also fill every new tensor with NaN; nothing here reads what it has not written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        keep_freed_memory()
         prepared = data.load(spec.dataset)
+        # Mapped, not read: the runs of one machine share the pages.
         run = Trajectory(
             spec,
-            torch.from_numpy(np.array(prepared.train[: spec.train_images])),
-            torch.from_numpy(np.array(prepared.validation[: spec.validation_images])),
+            torch.from_numpy(prepared.train[: spec.train_images]),
+            torch.from_numpy(prepared.validation[: spec.validation_images]),
+            device=device,
+            origin_pass=origin_pass,
         )
         checkpoint = store.checkpoint_path(spec)
         if checkpoint.exists():
             _load_checkpoint(run, checkpoint)
         try:
             _continue(run, epochs, store)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            # On a CPU torch has no exception of its own for it.
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            raise GonError(
+                f"batch_size: a step on {spec.batch_size} images does not fit into the memory of the "
+                f"{device} ({str(error).splitlines()[0]})"
+            ) from error
         finally:
             store.progress_path(spec).unlink(missing_ok=True)
         record = run.record(epochs, prepared.digests)
@@ -240,7 +396,7 @@ def _continue(run: Trajectory, epochs: int, store: RunStore) -> None:
     if len(run.history) >= epochs or run.diverged:
         return
     earlier = list(run.sessions)
-    session = _new_session(len(run.history) + 1)
+    session = _new_session(run)
     progress = ProgressWriter(
         store.progress_path(run.spec), run.spec, epochs, len(run.history) * run.spec.steps_per_epoch
     )
@@ -250,27 +406,33 @@ def _continue(run: Trajectory, epochs: int, store: RunStore) -> None:
             session,
             last_epoch=run.diverged.epoch if run.diverged else len(run.history),
             peak_memory_mib=provenance.peak_memory_mib(),
+            compiled=run.compiled,
         )
         run.sessions = [*earlier, session]
         _save_checkpoint(run, store.checkpoint_path(run.spec))
 
 
-def _new_session(first_epoch: int) -> Session:
+def _new_session(run: Trajectory) -> Session:
+    first_epoch = len(run.history) + 1
+    machine = provenance.machine()
+    if run.device.type == "cuda":
+        machine["gpu"] = torch.cuda.get_device_name()
     return Session(
         first_epoch=first_epoch,
         last_epoch=first_epoch,
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         peak_memory_mib=0.0,
-        machine=provenance.machine(),
+        machine=machine,
         versions={
             "python": platform.python_version(),
             "torch": str(torch.__version__),
             "numpy": np.__version__,
         },
-        device="cpu",
+        device=run.device.type,
         dtype="float32",
         threads=torch.get_num_threads(),
-        origin_pass=GradientOriginNetwork.origin_pass,
+        origin_pass=run.model.origin_pass,
+        compiled=run.compiled,
         commit=provenance.commit(),
     )
 
@@ -290,7 +452,7 @@ def _load_checkpoint(run: Trajectory, path: Path) -> None:
             damaged = archive.testzip()
         if damaged is not None:
             raise GonError(f"{path}: the checkpoint is damaged (checksum of {damaged}). {hint}")
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise GonError(f"{path}: the checkpoint is cut short or damaged ({error}). {hint}") from error
     found = (state.get("format"), state.get("digest"))

@@ -13,7 +13,7 @@ from gon.params import PROJECT, Study
 from gon.runs import write_atomically
 
 
-def run(study: Study, cores: str, snakemake_options: Sequence[str]) -> int:
+def run(study: Study, cores: str, device: str, snakemake_options: Sequence[str]) -> int:
     """Run what is missing of a study, and write its report.
 
     Parameters
@@ -22,6 +22,8 @@ def run(study: Study, cores: str, snakemake_options: Sequence[str]) -> int:
         Budget and claims.
     cores
         Number of single-thread trainings side by side, or "all".
+    device
+        What the trainings run on, "cpu" or "cuda"; on "cuda", `cores` of them share one GPU.
     snakemake_options
         Handed on to Snakemake as they are.
 
@@ -37,6 +39,10 @@ def run(study: Study, cores: str, snakemake_options: Sequence[str]) -> int:
     """
     if cores != "all" and not (cores.isdigit() and int(cores) > 0):
         raise UsageError(f"--cores: {cores!r} is not allowed; a whole number from 1 up, or all, is")
+    if device != "cpu":  # torch is only loaded to ask for what is not always there
+        from gon.training import require_device
+
+        require_device(device)
     plan, store, budget = study.plan(), study.budget.run_store, study.budget
     for claim in study.claims:
         check_parameters(claim)
@@ -61,7 +67,12 @@ def run(study: Study, cores: str, snakemake_options: Sequence[str]) -> int:
         # Neither a comment in the Snakefile nor a new environment may train anything again: what
         # determines a run is in its digest, and what a page depends on is among its rule's inputs.
         *("--rerun-triggers", "mtime", "input", "params"),
-        *("--config", f"budget={budget.name}", f"overrides={json.dumps(budget.overrides)}"),
+        *(
+            "--config",
+            f"budget={budget.name}",
+            f"overrides={json.dumps(budget.overrides)}",
+            f"device={device}",
+        ),
         *snakemake_options,
     ]
     # One thread per process: two such trainings do more than one of two threads.

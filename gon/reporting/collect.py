@@ -196,6 +196,7 @@ def environment_facts(summary: RunSummary) -> dict[str, str]:
         "device": f"{summary.device}, {summary.dtype}",
         "threads per run": str(summary.threads),
         "origin pass": summary.origin_pass,
+        "compiled": summary.compiled,
         "commit": summary.commit or "not in a git checkout",
     }
 
