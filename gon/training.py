@@ -107,11 +107,11 @@ class Trajectory:
                 self._captured = CapturedStep(self)
             return self._captured
         if epoch > COMPILE_AFTER_EPOCHS and self.compiled == "no":
-            self._compile(epoch)
+            self.compile(epoch)
         return self.step
 
-    def _compile(self, epoch: int) -> None:
-        """Compile the loss and its gradient; where there is no compiler, stay as before and say so."""
+    def compile(self, epoch: int) -> None:
+        """Compile the loss and its gradient from an epoch on; without a compiler stay as before, and say so."""
         if self.model.origin_pass != "fast":  # its double backward cannot be compiled
             return
         if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")))):
@@ -292,6 +292,17 @@ def require_device(device: str) -> None:
         raise UsageError(f"device: {device!r} is not here; allowed are {', '.join(allowed)}")
 
 
+def prepare_process(threads: int) -> None:
+    """Set up this process for training: threads, determinism, float32 that is float32, memory."""
+    torch.set_num_threads(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with it only
+    torch.backends.cudnn.allow_tf32 = False
+    torch.use_deterministic_algorithms(True)
+    # That would also fill every new tensor with NaN; nothing here reads what it has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    keep_freed_memory()
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep what is freed for the next step, in place of returning it to the system.
 
@@ -354,13 +365,7 @@ def train(
     with store.lock(spec):
         if store.has(spec, epochs):
             return store.load(spec, epochs)
-        torch.set_num_threads(threads)
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with it only
-        torch.backends.cudnn.allow_tf32 = False  # float32 is meant where it is said
-        torch.use_deterministic_algorithms(True)
-        # That would also fill every new tensor with NaN; nothing here reads what it has not written.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        keep_freed_memory()
+        prepare_process(threads)
         prepared = data.load(spec.dataset)
         # Mapped, not read: the runs of one machine share the pages.
         run = Trajectory(

@@ -1,0 +1,131 @@
+"""Measure one variant in a process of its own, and print the result as JSON. Called by run.py."""
+
+import time
+
+STARTED = time.perf_counter()
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import statistics  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from typing import Any  # noqa: E402
+
+import torch  # noqa: E402
+
+IMPORTED = time.perf_counter()
+
+from authors import AuthorsTraining, loader  # noqa: E402
+
+from gon import data, provenance, training  # noqa: E402
+from gon.runs import RunSpec  # noqa: E402
+
+WARM_UP = 5
+
+
+def step_times(step: Callable[[], object], steps: int) -> list[float]:
+    """Wall time of each of some steps in ms, after a few that do not count."""
+    for _ in range(WARM_UP):
+        step()
+    times = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        step()
+        times.append(1e3 * (time.perf_counter() - started))
+    return times
+
+
+def authors(spec: RunSpec, options: argparse.Namespace) -> dict[str, Any]:
+    """The authors' algorithm with its loader; torch and the C library as they come."""
+    run, batches = AuthorsTraining(spec.latent_dim, spec.inner_steps), loader()
+    return {"ms": step_times(lambda: run.step(next(batches)), options.steps)}
+
+
+def ours(spec: RunSpec, options: argparse.Namespace) -> dict[str, Any]:
+    """Our training loop, as `gon train` sets it up."""
+    training.prepare_process(options.threads)
+    before = time.perf_counter()
+    images = data.load("mnist")
+    mapped = time.perf_counter()
+    run = training.Trajectory(
+        spec,
+        torch.from_numpy(images.train),
+        torch.from_numpy(images.validation),
+        origin_pass="reference" if options.variant == "reference" else "fast",
+        device=options.device,
+    )
+    built = time.perf_counter()
+    if options.variant == "compiled":
+        run.compile(1)
+        assert run.compiled == "from epoch 1", run.compiled
+    compiled = time.perf_counter()
+    order = torch.randperm(len(run.images)).to(run.device)
+    position = 0
+    step = training.CapturedStep(run) if options.device == "cuda" else run.step
+
+    def next_step() -> None:
+        nonlocal position
+        step(order[position : position + spec.batch_size])
+        position = (position + spec.batch_size) % (len(order) - spec.batch_size)
+        if options.device == "cuda":
+            torch.cuda.synchronize()
+
+    return {
+        "ms": step_times(next_step, options.steps),
+        "import_seconds": IMPORTED - STARTED,
+        "data_seconds": mapped - before,
+        "build_seconds": built - mapped,
+        "compile_seconds": compiled - built,
+    }
+
+
+def peak(options: argparse.Namespace) -> dict[str, Any]:
+    """Rate of a float32 matrix product of 2048 x 2048, in GFLOP/s."""
+    a, b = torch.rand(2, 2048, 2048, device=options.device)
+
+    def product() -> None:
+        torch.mm(a, b)
+        if options.device == "cuda":
+            torch.cuda.synchronize()
+
+    return {"ms": step_times(product, 10)}
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("variant", choices=("authors", "reference", "fast", "compiled", "peak"))
+    parser.add_argument("--latent-dim", type=int, default=64)
+    parser.add_argument("--inner-steps", type=int, default=1)
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    spec = RunSpec(
+        latent_dim=options.latent_dim,
+        inner_steps=options.inner_steps,
+        width=options.width,
+        batch_size=options.batch_size,
+    )
+    if options.variant == "peak":
+        result = peak(options)
+    else:
+        result = (authors if options.variant == "authors" else ours)(spec, options)
+    times = result.pop("ms")
+    print(
+        json.dumps(
+            {
+                **vars(options),
+                **result,
+                "ms": statistics.median(times),
+                "ms_mean": statistics.mean(times),
+                "peak_memory_mib": provenance.peak_memory_mib(),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
