@@ -38,7 +38,7 @@ class AuthorsTraining:
 
     def step(self, x: Tensor) -> float:
         """One training step on images [64, 1, 32, 32]; returns the loss per pixel."""
-        z = torch.zeros(len(x), self.latent_dim, 1, 1).requires_grad_()
+        z = x.new_zeros(len(x), self.latent_dim, 1, 1).requires_grad_()
         for _ in range(self.inner_steps):
             inner = ((self.network(z) - x) ** 2).sum(1).mean()
             z = z - torch.autograd.grad(inner, [z], create_graph=True, retain_graph=True)[0]

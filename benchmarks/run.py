@@ -209,6 +209,17 @@ def table(found: dict[str, Any]) -> str:
             f"| {row['variant']} | {row['latent_dim']} | {row['cores']} | {row['images_per_second']:.0f} "
             f"| {row['speed_up']:.2f} |"
         )
+    lines += [
+        "",
+        "| latent / inner steps | from | fast against authors' | authors' in float64 against float32 |",
+        "|---|---|---|---|",
+    ]
+    for settings, starts in found["agreement"].items():
+        for start_name, worst in starts.items():
+            lines.append(
+                f"| {settings} | {start_name.replace('_', ' ')} | {worst['fast']:.1e} "
+                f"| {worst['authors_in_float64']:.1e} |"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -233,6 +244,16 @@ def main() -> None:
         "one_core": rows,
         "all_cores": all_cores(options.rounds, options.steps),
         "cost": cost(1, options.steps),
+        "agreement": {
+            f"{latent_dim}/{inner_steps}": {
+                key: value
+                for key, value in measure(
+                    "agreement", latent_dim=latent_dim, inner_steps=inner_steps, steps=200
+                ).items()
+                if key in ("default", "off_the_kink")
+            }
+            for latent_dim, inner_steps in ((64, 1), (256, 1), (64, 2))
+        },
     }
     (options.output / "results.json").write_text(json.dumps(found, indent=1) + "\n")
     (options.output / "table.md").write_text(table(found))

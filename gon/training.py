@@ -111,7 +111,7 @@ class Trajectory:
         return self.step
 
     def compile(self, epoch: int) -> None:
-        """Compile the loss and its gradient from an epoch on; without a compiler stay as before, and say so."""
+        """Compile the loss and its gradient from an epoch on; without a compiler, stay as before."""
         if self.model.origin_pass != "fast":  # its double backward cannot be compiled
             return
         if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")))):
