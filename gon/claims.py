@@ -29,21 +29,23 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from gon import verdicts
+from gon.catalogue import DATASETS
 from gon.errors import GonError, UsageError
 from gon.figures import save_figure
-from gon.params import PROJECT, Budget, ClaimParams, load_study
+from gon.params import PROJECT, Budget, ClaimParams, PlannedRun, Request, load_study
 from gon.progress import read_progress
 from gon.results import (
     BudgetSummary,
     Cell,
     ClaimResult,
     FigureFile,
+    LeftOut,
     Measurement,
     RunSummary,
     Table,
     Verdict,
 )
-from gon.runs import RunRecord, RunSpec, RunStore, write_atomically
+from gon.runs import Image, RunRecord, RunSpec, RunStore, write_atomically
 
 
 @dataclass(frozen=True)
@@ -75,15 +77,34 @@ class Run:
         What it gave.
     store
         Where it lies.
+    budget_epochs
+        Epochs that the budget gives a run.
+    evaluations
+        What was evaluated beside it, keys of `gon.runs.EVALUATIONS`.
     """
 
     spec: RunSpec
     record: RunRecord
     store: RunStore
+    budget_epochs: int
+    evaluations: tuple[str, ...] = ()
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that a number of it stands for: a model computed exactly is the same at any budget."""
+        return self.budget_epochs if self.record.epochs < self.budget_epochs else self.record.epochs
 
     def step_losses(self) -> list[float]:
         """Training loss of every step, summed squared error per image of the batch."""
         return self.store.load_steps(self.spec, self.record.epochs)
+
+    def images(self) -> dict[str, list[Image]]:
+        """Images that the model made, by kind; none if it diverged. See `gon.evaluation.make_images`."""
+        return self.store.load_images(self.spec, self.record.epochs)
+
+    def evaluation(self, name: str) -> dict[str, float]:
+        """Losses by name that an evaluation gave, a key of `gon.runs.EVALUATIONS`."""
+        return self.store.load_evaluation(self.spec, self.record.epochs, name)
 
     @property
     def diverged(self) -> str | None:
@@ -105,7 +126,9 @@ class Run:
 
 
 def step_milliseconds(record: RunRecord) -> float | None:
-    """Mean wall time of a training step in ms; None without a full epoch."""
+    """Mean wall time of a training step in ms; None without a full epoch, or where nothing is trained."""
+    if record.spec.model == "pca":
+        return None
     seconds = sum(epoch.train_seconds for epoch in record.history)
     steps = len(record.history) * record.spec.steps_per_epoch
     return 1e3 * seconds / steps if steps else None
@@ -164,6 +187,7 @@ class Claim:
         self._work = output.with_name(f".{output.name}.part")
         shutil.rmtree(self._work, ignore_errors=True)
         self.runs: list[Run] = []
+        self.left_out: list[Request] = []
         self._measurements: dict[str, Measurement] = {}
         self._tables: list[Table] = []
         self._figures: list[FigureFile] = []
@@ -187,12 +211,28 @@ class Claim:
         return "\n\n".join(lines)
 
     def load_runs(self) -> list[Run]:
-        """Load the runs that the claim asks for; those that are missing are trained first."""
-        specs, store, epochs = self.params.specs(self.budget), self.budget.run_store, self.budget.epochs
-        missing = [spec for spec in specs if not store.has(spec, epochs)]
+        """Load the runs that the claim asks for; those that are missing are trained first.
+
+        What the budget leaves out, or what needs a data set that cannot be had, is in `left_out`.
+        """
+        store, budget = self.budget.run_store, self.budget.epochs
+        requests = self.params.requests(self.budget)
+        self.left_out = [request for request in requests if request.left_out is not None]
+        planned = [
+            PlannedRun(r.spec, r.spec.epochs_at(budget), r.evaluations, (self.params.name,))
+            for r in requests
+            if r.left_out is None
+        ]
+        missing = [run for run in planned if not store.has(run.spec, run.epochs)]
         if missing:
-            _train(missing, epochs, store)
-        self.runs = [Run(spec, store.load(spec, epochs), store) for spec in specs]
+            _train(missing, store)
+        for run in planned:
+            for evaluation in run.evaluations:
+                if not store.evaluation_path(run.spec, run.epochs, evaluation).exists():
+                    _evaluate(run, evaluation, store)
+        self.runs = [
+            Run(run.spec, store.load(run.spec, run.epochs), store, budget, run.evaluations) for run in planned
+        ]
         return self.runs
 
     def select(self, **settings: object) -> list[Run]:
@@ -222,17 +262,33 @@ class Claim:
         """
         if quantity not in QUANTITIES:
             raise UsageError(f"measure: {quantity!r} is not known; allowed are {', '.join(QUANTITIES)}")
+        kind = QUANTITIES[quantity]
+        return self.derive(name, run, run.value(quantity), quantity=kind.title, unit=kind.unit, label=label)
+
+    def derive(
+        self, name: str, run: Run, value: float | None, *, quantity: str, unit: str, label: str
+    ) -> Measurement:
+        """Take a number that the notebook computed from a run.
+
+        Parameters
+        ----------
+        name, run, label
+            As in `measure`.
+        value
+            The number; None if the run diverged.
+        quantity, unit
+            What it is, such as "steps to a training loss of 20", and in what unit.
+        """
         if name in self._measurements:
-            raise UsageError(f"measure: there is a measurement {name!r} already")
-        value = run.value(quantity)
+            raise UsageError(f"measurement: there is a measurement {name!r} already")
         measurement = Measurement(
             name=name,
             label=label,
-            quantity=QUANTITIES[quantity].title,
-            unit=QUANTITIES[quantity].unit,
+            quantity=quantity,
+            unit=unit,
             value=value,
             note=run.diverged,
-            epochs=run.record.epochs,
+            epochs=run.epochs,
             runs=[run.spec.digest],
             published=self.params.published.values.get(name),
         )
@@ -318,10 +374,17 @@ class Claim:
         )
         return figure
 
-    def judge_ordering(self, rule: str, pairs: Sequence[tuple[Measurement, Measurement]]) -> Verdict:
-        """Let an ordering rule judge pairs (published to be lower, published to be higher)."""
+    def judge_ordering(
+        self, rule: str, pairs: Sequence[tuple[Measurement, Measurement]], *, complete: bool = True
+    ) -> Verdict:
+        """Let an ordering rule judge pairs (published to be lower, published to be higher).
+
+        Say with `complete` whether the pairs are all that the rule speaks of, or some were left out.
+        """
         return self._judged(
-            verdicts.judge_ordering(self.params.rule(rule), pairs, uses_all_images=self._uses_all_images)
+            verdicts.judge_ordering(
+                self.params.rule(rule), pairs, uses_all_images=self._uses_all_images, complete=complete
+            )
         )
 
     def judge_values(self, rule: str, measurements: Sequence[Measurement]) -> Verdict:
@@ -355,6 +418,7 @@ class Claim:
             title=self.params.title,
             order=self.params.order,
             part=self.params.part,
+            headline=self.params.headline,
             method=self.params.method,
             published=self.params.published,
             parameters=self.params.parameters,
@@ -370,6 +434,15 @@ class Claim:
             figures=self._figures,
             verdicts=self._verdicts,
             runs=[self._summary(run) for run in self.runs],
+            left_out=[
+                LeftOut(
+                    digest=request.spec.digest,
+                    dataset=DATASETS[request.spec.dataset].title,
+                    model=request.spec.model_label,
+                    reason=request.left_out or "",
+                )
+                for request in self.left_out
+            ],
         )
         write_atomically(self._work / "result.json", result.model_dump_json(indent=1) + "\n")
         try:
@@ -381,15 +454,18 @@ class Claim:
         return result
 
     def _summary(self, run: Run) -> RunSummary:
-        """The run as the report shows it; its record and steps are copied beside the result."""
-        record, session = run.record, run.record.sessions[-1]
-        names = f"runs/{run.spec.digest}.json", f"runs/{run.spec.digest}.steps.csv"
-        paths = (
-            run.store.record_path(run.spec, record.epochs),
-            run.store.steps_path(run.spec, record.epochs),
-        )
-        for name, path in zip(names, paths, strict=True):
+        """The run as the report shows it; its files are copied beside the result."""
+        record, session, store = run.record, run.record.sessions[-1], run.store
+        stem, of = f"runs/{run.spec.digest}", (run.spec, record.epochs)
+        files = {
+            f"{stem}.json": store.record_path(*of),
+            f"{stem}.steps.csv": store.steps_path(*of),
+            f"{stem}.images.json": store.images_path(*of),
+            **{f"{stem}.{name}.json": store.evaluation_path(*of, name) for name in run.evaluations},
+        }
+        for name, path in files.items():
             write_atomically(self._work / name, path.read_bytes())
+        names = list(files)
         train_seconds = sum(epoch.train_seconds for epoch in record.history)
         return RunSummary(
             digest=run.spec.digest,
@@ -416,6 +492,8 @@ class Claim:
             data=record.data,
             record=names[0],
             steps=names[1],
+            images=names[2],
+            evaluations=names[3:],
         )
 
 
@@ -436,36 +514,47 @@ def _markdown_text(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+.!|<>$~-])", r"\\\1", text)
 
 
-def _train(specs: Sequence[RunSpec], epochs: int, store: RunStore) -> None:
+def _gon(what: str, *command: str) -> None:
+    """Run a command of this project in a process of its own."""
+    # From the root, so that the package is found in a kernel that started elsewhere.
+    done = subprocess.run(
+        [sys.executable, "-m", "gon.cli", *command], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise GonError(f"{what} failed: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def _evaluate(run: PlannedRun, evaluation: str, store: RunStore) -> None:
+    options = ["--epochs", str(run.epochs), "--store", str(store.root), "--evaluation", evaluation]
+    _gon(f"evaluating {run.spec.label}", "evaluate", *run.spec.arguments(), *options)
+
+
+def _train(runs: Sequence[PlannedRun], store: RunStore) -> None:
     """Train missing runs side by side, one process of one thread per core, under one progress bar."""
 
-    def train(spec: RunSpec) -> None:
-        command = [sys.executable, "-m", "gon.cli", "train", *spec.arguments()]
-        command += ["--epochs", str(epochs), "--store", str(store.root)]
-        # The command runs from the root so that the package is found in a kernel that started elsewhere.
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise GonError(f"training {spec.label} failed: {done.stderr.strip() or done.stdout.strip()}")
+    def train(run: PlannedRun) -> None:
+        options = ["--epochs", str(run.epochs), "--store", str(store.root)]
+        _gon(f"training {run.spec.label}", "train", *run.spec.arguments(), *options)
 
-    total = sum(spec.steps_per_epoch * epochs for spec in specs)
-    workers = min(len(specs), os.cpu_count() or 1)
+    steps_of = {run: run.spec.steps_per_epoch * run.epochs for run in runs}
+    workers = min(len(runs), os.cpu_count() or 1)
     with (
         concurrent.futures.ThreadPoolExecutor(workers) as pool,
-        tqdm(total=total, unit="step", desc=f"training {len(specs)} runs") as bar,
+        tqdm(total=sum(steps_of.values()), unit="step", desc=f"training {len(runs)} runs") as bar,
     ):
-        futures = {pool.submit(train, spec): spec for spec in specs}
+        futures = {pool.submit(train, run): run for run in runs}
         while True:
             steps, under_way = 0, []
-            for future, spec in futures.items():
-                progress = read_progress(store.progress_path(spec))
+            for future, run in futures.items():
+                progress = read_progress(store.progress_path(run.spec))
                 if future.done():
                     future.result()
-                    steps += spec.steps_per_epoch * epochs
+                    steps += steps_of[run]
                 elif progress is not None and future.running():
                     steps += progress.step
                     if progress.train_loss is not None:
                         under_way.append(
-                            f"{spec.label}: epoch {progress.epoch}, loss {progress.train_loss:.3g}"
+                            f"{run.spec.label}: epoch {progress.epoch}, loss {progress.train_loss:.3g}"
                         )
             bar.n = steps
             bar.set_postfix_str("; ".join(under_way))

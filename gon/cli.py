@@ -1,4 +1,4 @@
-"""The command line: `gon data | plan | train | notebook | report | run`."""
+"""The command line: `gon data | plan | train | evaluate | notebook | report | run`."""
 
 import argparse
 import dataclasses
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gon.catalogue import DATASETS
 from gon.errors import GonError, UsageError
-from gon.runs import RunSpec, RunStore
+from gon.runs import EVALUATIONS, RunSpec, RunStore
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,33 +49,25 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("data", help="get and prepare the data sets")
     command.add_argument(
-        "datasets", nargs="*", metavar="DATASET", help=f"of {', '.join(DATASETS)} (default: all)"
+        "datasets",
+        nargs="*",
+        metavar="DATASET",
+        help=f"of {', '.join(DATASETS)} (default: those that are required)",
     )
     command.set_defaults(command=_data)
 
     command = commands.add_parser("train", help="train one run, or continue it")
-    command.add_argument(
-        "--epochs", type=int, required=True, help="epochs in all, those already trained included"
-    )
-    command.add_argument("--store", type=Path, required=True, help="folder of the runs")
-    command.add_argument("--threads", type=int, default=1, help="threads of the process (default: 1)")
+    _add_run_options(command)
     command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     command.add_argument(
         "--origin-pass", default="fast", help="fast (default), or reference: the plain form of the method"
     )
-    types = typing.get_type_hints(RunSpec)
-    for field in dataclasses.fields(RunSpec):
-        kind = next(
-            t for t in (typing.get_args(types[field.name]) or (types[field.name],)) if t is not type(None)
-        )
-        command.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=kind,
-            default=field.default,
-            metavar=kind.__name__.upper(),
-            help=f"(default: {'all' if field.default is None else field.default})",
-        )
     command.set_defaults(command=_train)
+
+    command = commands.add_parser("evaluate", help="evaluate a recorded run in a further way")
+    _add_run_options(command)
+    command.add_argument("--evaluation", required=True, help=f"one of {', '.join(EVALUATIONS)}")
+    command.set_defaults(command=_evaluate)
 
     command = commands.add_parser("notebook", help="execute the notebook of one claim")
     _add_study_options(command)
@@ -102,6 +94,36 @@ def _add_study_options(command: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="epochs=3, or CLAIM.PARAMETER=VALUE; may be given several times",
     )
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    """Options that name a run: its settings, its epochs, and where it lies."""
+    command.add_argument(
+        "--epochs", type=int, required=True, help="epochs in all, those already trained included"
+    )
+    command.add_argument("--store", type=Path, required=True, help="folder of the runs")
+    command.add_argument("--threads", type=int, default=1, help="threads of the process (default: 1)")
+    types = typing.get_type_hints(RunSpec)
+    for field in dataclasses.fields(RunSpec):
+        kind = next(
+            t for t in (typing.get_args(types[field.name]) or (types[field.name],)) if t is not type(None)
+        )
+        command.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=kind,
+            default=field.default,
+            metavar=kind.__name__.upper(),
+            help=f"(default: {'all' if field.default is None else field.default})",
+        )
+
+
+def _chosen_spec(options: argparse.Namespace) -> RunSpec:
+    settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(RunSpec)}
+    spec = RunSpec.from_mapping(settings)
+    for key in ("epochs", "threads"):
+        if getattr(options, key) < 1:
+            raise UsageError(f"{key}: {getattr(options, key)} is not allowed; a whole number from 1 up is")
+    return spec
 
 
 # The commands import what they need when they run: `gon train` works where only torch and numpy
@@ -133,17 +155,13 @@ def _plan(options: argparse.Namespace) -> int:
 def _data(options: argparse.Namespace) -> int:
     from gon.acquisition import ensure
 
-    for name in options.datasets or DATASETS:
+    for name in options.datasets or [name for name, dataset in DATASETS.items() if dataset.required]:
         ensure(RunSpec(dataset=name).dataset, report=print)
     return 0
 
 
 def _train(options: argparse.Namespace) -> int:
-    settings = {field.name: getattr(options, field.name) for field in dataclasses.fields(RunSpec)}
-    spec = RunSpec.from_mapping(settings)
-    for key in ("epochs", "threads"):
-        if getattr(options, key) < 1:
-            raise UsageError(f"{key}: {getattr(options, key)} is not allowed; a whole number from 1 up is")
+    spec = _chosen_spec(options)
     from gon.training import train
 
     record = train(
@@ -162,6 +180,21 @@ def _train(options: argparse.Namespace) -> int:
             f"{spec.label}: after epoch {last.epoch} training loss {last.train_loss:.4g}, "
             f"validation loss {last.validation_loss:.4g} (SSE per image)"
         )
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    spec = _chosen_spec(options)
+    if options.evaluation not in EVALUATIONS:
+        raise UsageError(
+            f"evaluation: {options.evaluation!r} is not known; allowed are {', '.join(EVALUATIONS)}"
+        )
+    from gon.training import evaluate_run
+
+    store = RunStore(options.store)
+    evaluate_run(spec, options.epochs, store, options.evaluation, threads=options.threads)
+    for name, loss in store.load_evaluation(spec, options.epochs, options.evaluation).items():
+        print(f"{spec.label}, {options.evaluation} {name}: {loss:.4g} (SSE per image)")
     return 0
 
 

@@ -15,12 +15,14 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gon.runs import write_atomically
+from gon.runs import Image, write_atomically
 
 TEXT_WIDTH = 6.5
 """Width of the text in print, in inches; figures are drawn at the size at which they are read."""
 
-_DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]
+_DASHES: list[Any] = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 1))]
+_DASHES += [(0, (6, 1, 2, 1)), (0, (2, 2)), (0, (10, 1, 1, 1)), (0, (4, 4))]
+_COLOURS = [*sns.color_palette("colorblind", 10), (0.0, 0.0, 0.0), (0.45, 0.45, 0.45)]
 _LEAST_RATIO = 1.2
 _MARKERS = ["o", "s", "^", "D", "v"]
 
@@ -40,7 +42,7 @@ def style() -> AbstractContextManager[None]:
         "axes.grid": True,
         "grid.linewidth": 0.4,
         "grid.color": "0.88",
-        "axes.prop_cycle": cycler(color=sns.color_palette("colorblind", 5)) + cycler(linestyle=_DASHES),
+        "axes.prop_cycle": cycler(color=_COLOURS) + cycler(linestyle=_DASHES),
         "legend.frameon": False,
         "figure.constrained_layout.use": True,
         "svg.hashsalt": "gon",  # the same figure gives the same bytes
@@ -80,26 +82,33 @@ def block_means(losses: Sequence[float], steps_per_epoch: int, points: int = 80)
 
 
 def draw_curves(
-    axes: Axes, curves: Mapping[str, pd.DataFrame], *, y: str, y_label: str, markers: bool = False
+    axes: Axes,
+    curves: Mapping[str, pd.DataFrame],
+    *,
+    y: str,
+    y_label: str,
+    x: str = "epoch",
+    x_label: str = "epoch",
+    markers: bool = False,
 ) -> None:
-    """Draw loss curves against the epoch, on a logarithmic axis, with a legend.
+    """Draw loss curves, on a logarithmic axis, with a legend.
 
     Parameters
     ----------
     axes
         Where to draw.
     curves
-        Name of the curve to its data, with a column `epoch` and a column `y`.
-    y
-        The column that is drawn.
-    y_label
-        Label of the axis, with its unit.
+        Name of the curve to its data, with a column `x` and a column `y`.
+    x, y
+        The columns that are drawn.
+    x_label, y_label
+        Labels of the axes, with their units.
     markers
         Mark every point; for curves of few points.
     """
     for i, (label, data) in enumerate(curves.items()):
         axes.plot(
-            data["epoch"],
+            data[x],
             data[y],
             label=label,
             marker=_MARKERS[i % len(_MARKERS)] if markers else None,
@@ -113,7 +122,7 @@ def draw_curves(
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=markers, min_n_ticks=1))
     axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(mpl.ticker.LogFormatter(minor_thresholds=(1, 0.5)))
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.legend()
 
@@ -123,6 +132,38 @@ def panels(count: int, height: float = 2.7) -> tuple[Figure, Sequence[Axes]]:
     figure, axes = plt.subplots(1, count, figsize=(TEXT_WIDTH, height), squeeze=False)
     plt.close(figure)  # shown once, by the cell that returns it
     return figure, list(axes[0])
+
+
+def draw_images(rows: Sequence[tuple[str, Sequence[Image]]]) -> Figure:
+    """A grid of images.
+
+    Parameters
+    ----------
+    rows
+        Label of each row, and its images, pixels from 0 to 255; rows may differ in length.
+    """
+    heights = [0.46] * len(rows)
+    figure, axes = plt.subplots(
+        len(rows), 1, figsize=(TEXT_WIDTH, sum(heights) + 0.1), squeeze=False, layout="constrained"
+    )
+    plt.close(figure)
+    columns = max(len(images) for _, images in rows)
+    for axis, (label, images) in zip(axes[:, 0], rows, strict=True):
+        pixels = np.asarray(images, dtype=np.uint8)  # [count, channels, height, width]
+        strip = np.concatenate(
+            list(pixels.transpose(0, 2, 3, 1)), axis=1
+        )  # [height, count * width, channels]
+        axis.imshow(
+            strip.squeeze(-1) if strip.shape[-1] == 1 else strip,
+            cmap="gray",
+            vmin=0,
+            vmax=255,
+            aspect="equal",
+        )
+        axis.set_xlim(-0.5, columns * pixels.shape[3] - 0.5)
+        axis.set_axis_off()
+        axis.text(-0.01, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=8)
+    return figure
 
 
 def save_figure(figure: Figure, stem: Path) -> None:

@@ -3,6 +3,7 @@
 Every file is checked when it is read. An error names the file, the key, the value and what is allowed.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +13,19 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import pydantic
 import yaml
 
+from gon import data
+from gon.catalogue import DATASETS
 from gon.errors import UsageError
-from gon.runs import RunSpec, RunStore
+from gon.runs import EVALUATIONS, RunSpec, RunStore
 
 M = TypeVar("M", bound="Model")
 
 PROJECT = Path(__file__).resolve().parent.parent
 """The project's root: notebooks, parameters, templates and results are found from here."""
+
+
+Part = Literal["results", "improvement", "beyond"]
+"""Parts of the report: the original's results, its improvement, and what goes beyond both."""
 
 
 class Model(pydantic.BaseModel):
@@ -109,6 +116,41 @@ class ValueRule(Model):
 Rule = Annotated[OrderingRule | ValueRule, pydantic.Field(discriminator="kind")]
 
 
+class Headline(Model):
+    """A question that a reader comes with, answered by the comparisons of an ordering rule."""
+
+    question: str
+    rule: str
+    """Name of the rule whose pairs answer it."""
+    lowest: str | None = None
+    """Name of the rule that compares all models; the lowest of each comparison is named."""
+
+
+class Grid(Model):
+    """Runs by their settings: every combination of the lists is one run; `$name` is a parameter."""
+
+    model_config = pydantic.ConfigDict(extra="allow", strict=True, frozen=True)
+
+    budgets: list[str] | None = None
+    """Budgets that include these runs; None for all. At others they are listed as left out, unless they
+    are of `smoke` only: such runs test the pipeline, and nobody misses them elsewhere."""
+    evaluations: list[str] = []
+    """Keys of `gon.runs.EVALUATIONS` that are made of them."""
+
+    @pydantic.field_validator("evaluations")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in EVALUATIONS:
+                raise ValueError(f"{name!r} is not known; allowed are {', '.join(EVALUATIONS)}")
+        return names
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of a run, each a value, a list of values, or `$name`."""
+        return self.model_extra or {}
+
+
 class ClaimParams(Model):
     """One claim: what was published, which runs test it, and the rules that judge it."""
 
@@ -116,16 +158,26 @@ class ClaimParams(Model):
     title: str
     order: int
     """Position in the report."""
-    part: Literal["results", "improvement"]
+    part: Part
     """Which part of the report it stands in."""
     published: Published
     method: str
     """How it is tested here, in plain text."""
     parameters: dict[str, Any]
     """The notebook's parameters."""
-    runs: list[dict[str, Any]]
-    """Grids of run settings: every combination of the lists is one run; `$name` is a parameter."""
-    rules: list[Rule]
+    runs: list[Grid]
+    """Which runs it rests on."""
+    headline: Headline | None = None
+    """A question that the first lines of the report answer."""
+    rules: list[Rule] = []
+
+    @pydantic.model_validator(mode="after")
+    def _headline_names_rules(self) -> Self:
+        names = [rule.name for rule in self.rules]
+        for name in (self.headline.rule, self.headline.lowest) if self.headline else ():
+            if name is not None and name not in names:
+                raise ValueError(f"headline: there is no rule {name!r}; allowed are {', '.join(names)}")
+        return self
 
     @pydantic.field_validator("rules")
     @classmethod
@@ -160,17 +212,19 @@ class ClaimParams(Model):
             _require_same_type(f"{source}: {self.name}.{key}", value, self.parameters[key])
         return self.model_copy(update={"parameters": {**self.parameters, **values}})
 
-    def specs(self, budget: Budget) -> list[RunSpec]:
-        """The runs that the claim asks for at a budget, without repetition.
+    def requests(self, budget: Budget) -> list["Request"]:
+        """Every run of the claim, without repetition, with what is asked of it at a budget.
 
         Raises
         ------
         UsageError
             If a grid names an unknown parameter or setting, or a setting is not allowed.
         """
-        specs: dict[RunSpec, None] = {}
+        requests: dict[RunSpec, Request] = {}
         for grid in self.runs:
-            settings = {key: self._values(value) for key, value in grid.items()}
+            if grid.budgets == ["smoke"] and budget.name != "smoke":
+                continue
+            settings = {key: self._values(value) for key, value in grid.settings.items()}
             for combination in itertools.product(*settings.values()):
                 chosen = dict(zip(settings, combination, strict=True))
                 try:
@@ -185,8 +239,25 @@ class ClaimParams(Model):
                     raise UsageError(
                         f"claim {self.name} (params/claims/{self.name}.yaml): {error}"
                     ) from error
-                specs[spec] = None
-        return list(specs)
+                left_out = None
+                if grid.budgets is not None and budget.name not in grid.budgets:
+                    left_out = f"not part of the budget {budget.name}, but of {', '.join(grid.budgets)}"
+                elif not DATASETS[spec.dataset].required:
+                    left_out = data.absence(spec.dataset)
+                known = requests.get(spec)
+                request = Request(spec, tuple(grid.evaluations), left_out)
+                if known is not None:  # asked for twice: what either asks for
+                    request = Request(
+                        spec,
+                        tuple(dict.fromkeys(known.evaluations + request.evaluations)),
+                        left_out if known.left_out else None,
+                    )
+                requests[spec] = request
+        return list(requests.values())
+
+    def specs(self, budget: Budget) -> list[RunSpec]:
+        """The runs that the claim asks for at a budget."""
+        return [request.spec for request in self.requests(budget) if request.left_out is None]
 
     def _values(self, value: Any) -> list[Any]:
         if isinstance(value, str) and value.startswith("$"):
@@ -214,11 +285,31 @@ def _require_same_type(what: str, value: Any, default: Any) -> None:
 
 
 @dataclass(frozen=True)
+class Request:
+    """One run that a claim asks for.
+
+    Attributes
+    ----------
+    spec
+        The run.
+    evaluations
+        What is to be evaluated beside it, keys of `gon.runs.EVALUATIONS`.
+    left_out
+        Why it is not run at this budget or on this machine; None if it is.
+    """
+
+    spec: RunSpec
+    evaluations: tuple[str, ...]
+    left_out: str | None
+
+
+@dataclass(frozen=True)
 class PlannedRun:
     """One run of the plan: what is trained, for how many epochs, and which claims ask for it."""
 
     spec: RunSpec
     epochs: int
+    evaluations: tuple[str, ...]
     claims: tuple[str, ...]
 
 
@@ -247,11 +338,29 @@ class Study:
 
     def plan(self) -> list[PlannedRun]:
         """Every run that the claims ask for, each once."""
-        wanted: dict[RunSpec, list[str]] = {}
+        wanted: dict[RunSpec, PlannedRun] = {}
         for claim in self.claims:
-            for spec in claim.specs(self.budget):
-                wanted.setdefault(spec, []).append(claim.name)
-        return [PlannedRun(spec, self.budget.epochs, tuple(names)) for spec, names in wanted.items()]
+            for request in claim.requests(self.budget):
+                if request.left_out is not None:
+                    continue
+                spec = request.spec
+                planned = wanted.get(spec, PlannedRun(spec, spec.epochs_at(self.budget.epochs), (), ()))
+                wanted[spec] = dataclasses.replace(
+                    planned,
+                    evaluations=tuple(dict.fromkeys(planned.evaluations + request.evaluations)),
+                    claims=(*planned.claims, claim.name),
+                )
+        return list(wanted.values())
+
+    def optional_datasets(self) -> list[str]:
+        """Data sets that this budget uses if they can be had."""
+        wanted: set[str] = set()
+        for claim in self.claims:
+            for grid in claim.runs:
+                if grid.budgets is None or self.budget.name in grid.budgets:
+                    one = claim.model_copy(update={"runs": [grid]})
+                    wanted |= {request.spec.dataset for request in one.requests(self.budget)}
+        return [name for name in DATASETS if name in wanted and not DATASETS[name].required]
 
 
 def load_study(budget: str = "quick", overrides: Sequence[str] = (), params: Path | None = None) -> Study:
@@ -280,7 +389,11 @@ def load_study(budget: str = "quick", overrides: Sequence[str] = (), params: Pat
     chosen = _validate(Budget, {"name": budget, **_mapping(raw[budget], f"{path}: {budget}")}, path, budget)
     claims: dict[str, ClaimParams] = {}
     for file in sorted((folder / "claims").glob("*.yaml")):
-        claims[file.stem] = _validate(ClaimParams, {"name": file.stem, **_read_yaml(file)}, file)
+        claim = _validate(ClaimParams, {"name": file.stem, **_read_yaml(file)}, file)
+        for name in itertools.chain.from_iterable(grid.budgets or () for grid in claim.runs):
+            if name not in raw:
+                raise UsageError(f"{file}: runs.budgets: {name!r} is not known; allowed are {', '.join(raw)}")
+        claims[file.stem] = claim
     for text in overrides:
         chosen = _override(text, chosen, claims)
     return Study(chosen, tuple(sorted(claims.values(), key=lambda claim: (claim.order, claim.name))))

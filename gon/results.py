@@ -10,11 +10,11 @@ from typing import Any, Literal
 import pydantic
 
 from gon.errors import GonError
-from gon.params import Model, Published, Rule
+from gon.params import Headline, Model, Part, Published, Rule
 
-Outcome = Literal["reproduced", "not reproduced", "inconclusive"]
+Outcome = Literal["reproduced", "not reproduced", "inconclusive", "not attempted"]
 Tendency = Literal["as published", "against the published", "mixed", "too close to tell", "not comparable"]
-Reason = Literal["epochs", "images", "one seed"]
+Reason = Literal["epochs", "images", "left out", "one seed"]
 Finding = Literal["as published", "against the published", "too close to tell", "not comparable"]
 
 
@@ -52,6 +52,10 @@ class RunSummary(Model):
     """Path of the run record, relative to the claim's folder."""
     steps: str
     """Path of the training loss of every step (CSV), likewise."""
+    images: str
+    """Path of the images that the model made (JSON), likewise."""
+    evaluations: list[str] = []
+    """Paths of further evaluations (JSON), likewise."""
 
 
 class Measurement(Model):
@@ -133,6 +137,17 @@ class Verdict(Model):
     comparisons: list[Comparison]
 
 
+class LeftOut(Model):
+    """A run that the claim would rest on, and why it was not run."""
+
+    digest: str
+    dataset: str
+    """As printed."""
+    model: str
+    """As printed, with its inner steps if more than one."""
+    reason: str
+
+
 class BudgetSummary(Model):
     """The budget that a claim was judged at."""
 
@@ -146,11 +161,12 @@ class BudgetSummary(Model):
 class ClaimResult(Model):
     """Everything that the report says of a claim."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     claim: str
     title: str
     order: int
-    part: Literal["results", "improvement"]
+    part: Part
+    headline: Headline | None
     method: str
     published: Published
     parameters: dict[str, Any]
@@ -160,6 +176,7 @@ class ClaimResult(Model):
     figures: list[FigureFile]
     verdicts: list[Verdict]
     runs: list[RunSummary]
+    left_out: list[LeftOut]
 
     def measurement(self, name: str) -> Measurement:
         """The measurement of that name."""

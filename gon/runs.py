@@ -30,12 +30,52 @@ It is part of every run's digest: raising it makes every run train anew, and a c
 leaves the arithmetic alone, a comment say, retrains nothing.
 """
 
-RECORD_FORMAT = 2
-MODELS = ("gon",)
+RECORD_FORMAT = 3
+
+MODELS = {
+    "gon": "GON",
+    "gon_detached": "detached GON",
+    "autoencoder": "autoencoder",
+    "tied_autoencoder": "tied autoencoder",
+    "glo": "GLO",
+    "vae": "variational autoencoder",
+    "pca": "PCA",
+    "variational_gon": "variational GON",
+    "implicit_gon": "implicit GON",
+}
+"""Models: name in parameter files, and name as printed. What they do stands in `gon.models`."""
+
+SPLITS = {
+    "test": "all training images, validated on the test images",
+    "held_out": "all training images but the last 10,000, validated on those",
+}
+"""What is trained and validated on; `test` is what the authors' code suggests."""
+HELD_OUT_IMAGES = 10_000
+
+# Settings that a model does not have; they keep their default, so that no two digests mean the same.
+_UNUSED = {
+    "autoencoder": ("inner_steps",),
+    "tied_autoencoder": ("inner_steps",),
+    "glo": ("inner_steps",),
+    "vae": ("inner_steps",),
+    "pca": ("inner_steps", "width", "activation", "learning_rate"),
+    "variational_gon": ("inner_steps",),
+    "implicit_gon": ("inner_steps", "activation"),
+}
 
 # The largest values that make sense; they turn a slip of the keyboard into an error at once
 # instead of an allocation failure an hour later.
 _LARGEST = {"latent_dim": 65_536, "width": 4_096, "inner_steps": 1_000, "seed": 2**31 - 1}
+
+
+EVALUATIONS = {
+    "protocols": "validation loss by other protocols",
+    "fitting": "validation loss by the number of steps that fit the latents",
+}
+"""Further evaluations of a trained model, made by `gon evaluate` where a claim asks for them."""
+
+Image = list[list[list[int]]]
+"""Pixels from 0 to 255 as [channels][height][width]."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +87,12 @@ class RunSpec:
     dataset
         Name of the data set, a key of ``gon.catalogue.DATASETS``.
     model
-        Name of the model.
+        Name of the model, a key of ``MODELS``.
     latent_dim
         Size of the latent vector z.
     width
-        Channels of the decoder's last hidden layer, w (authors' code: 16).
+        Channels of the decoder's last hidden layer, w (authors' code: 16); of an implicit network,
+        the units of a hidden layer.
     activation
         Non-linearity of the decoder, a key of ``gon.catalogue.ACTIVATIONS``.
     inner_steps
@@ -62,6 +103,8 @@ class RunSpec:
         Images per step. The inner loss is a mean over the batch, so this is part of the model.
     seed
         Seeds the initial weights and the order of the batches.
+    split
+        What is trained and validated on, a key of ``SPLITS``.
     train_images, validation_images
         The first so many images of each split are used; None stands for all of them.
     numerics
@@ -82,6 +125,7 @@ class RunSpec:
     learning_rate: float = 1e-4
     batch_size: int = 64
     seed: int = 0
+    split: str = "test"
     train_images: int | None = None
     validation_images: int | None = None
     numerics: int = NUMERICS_VERSION
@@ -91,12 +135,11 @@ class RunSpec:
         _require_choice("dataset", self.dataset, DATASETS)
         _require_choice("model", self.model, MODELS)
         _require_choice("activation", self.activation, ACTIVATIONS)
-        dataset = DATASETS[self.dataset]
-        for split in ("train_images", "validation_images"):
-            if getattr(self, split) is None:
-                object.__setattr__(self, split, getattr(dataset, split))
-        _require_integer("train_images", self.train_images, 1, dataset.train_images)
-        _require_integer("validation_images", self.validation_images, 1, dataset.validation_images)
+        _require_choice("split", self.split, SPLITS)
+        for key, available in zip(("train_images", "validation_images"), self.available_images, strict=True):
+            if getattr(self, key) is None:
+                object.__setattr__(self, key, available)
+            _require_integer(key, getattr(self, key), 1, available)
         for key in ("latent_dim", "width", "inner_steps"):
             _require_integer(key, getattr(self, key), 1, _LARGEST[key])
         _require_integer("seed", self.seed, 0, _LARGEST["seed"])
@@ -107,6 +150,12 @@ class RunSpec:
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1:
             raise UsageError(f"learning_rate: {rate!r} is not allowed; a number above 0 and up to 1 is")
         object.__setattr__(self, "learning_rate", float(rate))
+        for key in _UNUSED.get(self.model, ()):
+            value, default = getattr(self, key), getattr(RunSpec, key)
+            if value != default:
+                raise UsageError(
+                    f"{key}: {value!r} has no effect on the model {self.model!r}; allowed is {default!r}"
+                )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
@@ -124,14 +173,27 @@ class RunSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
+    def model_label(self) -> str:
+        """The model for people, with its inner steps if more than one."""
+        steps = f" with {self.inner_steps} inner steps" if self.inner_steps != 1 else ""
+        return MODELS[self.model] + steps
+
+    @property
     def label(self) -> str:
         """A short description for people: what differs from the defaults, after data set and size."""
-        parts = [DATASETS[self.dataset].title, f"latent {self.latent_dim}", ACTIVATIONS[self.activation]]
+        parts = [DATASETS[self.dataset].title]
+        if self.model != "gon":
+            parts.append(MODELS[self.model])
+        parts.append(f"latent {self.latent_dim}")
+        if "activation" not in _UNUSED.get(self.model, ()):
+            parts.append(ACTIVATIONS[self.activation])
         if self.inner_steps != 1:
             parts.append(f"{self.inner_steps} inner steps")
         for key in ("width", "learning_rate", "batch_size"):
             if getattr(self, key) != getattr(RunSpec, key):
                 parts.append(f"{key.replace('_', ' ')} {getattr(self, key):g}")
+        if self.split != "test":
+            parts.append("held-out split")
         return ", ".join([*parts, f"seed {self.seed}"])
 
     def arguments(self) -> list[str]:
@@ -144,13 +206,21 @@ class RunSpec:
         return ["--dataset", self.dataset, *arguments]
 
     @property
-    def uses_all_images(self) -> bool:
-        """Whether both splits are used whole."""
+    def available_images(self) -> tuple[int, int]:
+        """Images that there are to train and to validate on."""
         dataset = DATASETS[self.dataset]
-        return (self.train_images, self.validation_images) == (
-            dataset.train_images,
-            dataset.validation_images,
-        )
+        if self.split == "held_out":
+            return dataset.train_images - HELD_OUT_IMAGES, HELD_OUT_IMAGES
+        return dataset.train_images, dataset.validation_images
+
+    @property
+    def uses_all_images(self) -> bool:
+        """Whether all images are used that there are."""
+        return (self.train_images, self.validation_images) == self.available_images
+
+    def epochs_at(self, epochs: int) -> int:
+        """Epochs of this run at a budget: PCA is computed exactly in one pass, whatever the budget."""
+        return 1 if self.model == "pca" else epochs
 
     @property
     def pixels(self) -> int:
@@ -213,8 +283,8 @@ class Session:
     versions
         Versions of Python and of the libraries that compute.
     device, dtype, threads, origin_pass
-        What ran: "cpu" or "cuda", "float32", threads per process, and which implementation of the
-        latent.
+        What ran: "cpu" or "cuda", "float32" or "float64", threads per process, and which implementation
+        of the latent ("none" for models whose latent is no gradient).
     compiled
         Whether the step was compiled, and if so from which epoch on, or why not.
     commit
@@ -371,6 +441,18 @@ class RunStore:
         """The training loss of every step of a run's first `epochs` epochs."""
         return self.folder(spec) / f"epochs-{epochs}.steps.csv"
 
+    def images_path(self, spec: RunSpec, epochs: int) -> Path:
+        """Images that the model made after a number of epochs, see `load_images`."""
+        return self.folder(spec) / f"epochs-{epochs}.images.json"
+
+    def weights_path(self, spec: RunSpec, epochs: int) -> Path:
+        """The model after a number of epochs, from which it is evaluated in further ways."""
+        return self.folder(spec) / f"epochs-{epochs}.weights.pt"
+
+    def evaluation_path(self, spec: RunSpec, epochs: int, evaluation: str) -> Path:
+        """What one of `EVALUATIONS` gave after a number of epochs."""
+        return self.folder(spec) / f"epochs-{epochs}.{evaluation}.json"
+
     def checkpoint_path(self, spec: RunSpec) -> Path:
         """The state from which the run continues."""
         return self.folder(spec) / "checkpoint.pt"
@@ -381,7 +463,8 @@ class RunStore:
 
     def has(self, spec: RunSpec, epochs: int) -> bool:
         """Whether a run has been recorded up to a number of epochs."""
-        return self.record_path(spec, epochs).exists() and self.steps_path(spec, epochs).exists()
+        paths = (self.record_path, self.steps_path, self.images_path)
+        return all(path(spec, epochs).exists() for path in paths)
 
     def load(self, spec: RunSpec, epochs: int) -> RunRecord:
         """Read and check a record.
@@ -419,6 +502,57 @@ class RunStore:
                 "move it away to make it anew"
             )
         return losses
+
+    def load_images(self, spec: RunSpec, epochs: int) -> dict[str, list[Image]]:
+        """Read the images that a model made: kind, such as `reconstructions`, to its images.
+
+        Raises
+        ------
+        GonError
+            If the file is missing, cut short, or of another run.
+        """
+        path = self.images_path(spec, epochs)
+        images: dict[str, list[Image]] = self._load_derived(path, spec, epochs, "images")
+        return images
+
+    def load_evaluation(self, spec: RunSpec, epochs: int, evaluation: str) -> dict[str, float]:
+        """Read the losses that one of `EVALUATIONS` gave, by name.
+
+        Raises
+        ------
+        GonError
+            If the file is missing, cut short, or of another run.
+        """
+        path = self.evaluation_path(spec, epochs, evaluation)
+        losses = self._load_derived(path, spec, epochs, "losses")
+        for name, value in losses.items():
+            if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+                raise GonError(f"{path}: losses: {name!r} is {value!r}; a finite number from 0 up is allowed")
+        return typing.cast(dict[str, float], losses)
+
+    def _load_derived(self, path: Path, spec: RunSpec, epochs: int, key: str) -> dict[str, Any]:
+        hint = "The file was left as it is; move it away to make it anew"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise GonError(f"{path}: cannot be read as JSON ({error}). {hint}") from error
+        if not isinstance(content, dict) or not isinstance(content.get(key), dict):
+            raise GonError(f"{path}: the key {key!r} is missing. {hint}")
+        found = content.get("digest"), content.get("epochs")
+        if found != (spec.digest, epochs):
+            raise GonError(
+                f"{path}: is of run {found[0]!r} with {found[1]!r} epochs; expected run {spec.digest!r} "
+                f"with {epochs}. {hint}"
+            )
+        values: dict[str, Any] = content[key]
+        return values
+
+    def save_derived(
+        self, path: Path, spec: RunSpec, epochs: int, key: str, values: Mapping[str, Any]
+    ) -> None:
+        """Write what was derived from a run: `images` or `losses` by name."""
+        content = {"digest": spec.digest, "epochs": epochs, key: values}
+        write_atomically(path, json.dumps(content, separators=(",", ":")) + "\n")
 
     def save(self, record: RunRecord, step_losses: list[float]) -> None:
         """Write a record and its steps, whole or not at all."""

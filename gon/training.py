@@ -4,6 +4,7 @@ import copy
 import ctypes
 import dataclasses
 import datetime
+import functools
 import io
 import os
 import pickle
@@ -21,12 +22,12 @@ from torch import Tensor
 
 from gon import data, provenance
 from gon.errors import GonError, UsageError
-from gon.evaluation import kept_statistics, to_float, validation_loss
-from gon.models import GradientOriginNetwork
+from gon.evaluation import evaluate, kept_statistics, make_images, to_float, validation_loss
+from gon.models import ORIGIN_PASSES, PCA, GradientOriginNetwork, build_model
 from gon.progress import Progress, write_progress
 from gon.runs import Divergence, Epoch, RunRecord, RunSpec, RunStore, Session, write_atomically
 
-CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMAT = 3
 COMPILE_AFTER_EPOCHS = 10
 """Epochs that run uncompiled. Compiling pays for itself after about as many (docs/performance.md).
 The number is fixed, and not the budget's length, so that a continued run equals an uninterrupted one."""
@@ -68,12 +69,9 @@ class Trajectory:
         self.validation_images = validation_images.to(self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)  # drawn on the CPU, so that they are the same on every device
-            self.model = GradientOriginNetwork(spec, origin_pass).to(self.device)
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=spec.learning_rate, fused=True, capturable=device == "cuda"
-        )
+            self.model = build_model(spec, origin_pass).to(self.device)
+        self.optimizers = self.model.optimizers()
         self.compiled = "no"
-        self._loss: Callable[[Tensor], Tensor] = self.model.training_loss
         self._captured: CapturedStep | None = None
         self.batch_order = torch.Generator().manual_seed(spec.seed)
         self.history: list[Epoch] = []
@@ -94,25 +92,29 @@ class Trajectory:
         Tensor
             The loss [] that was minimised, as SSE per image. It stays on the device: nothing waits.
         """
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(to_float(self.images[batch]))
-        loss.backward()
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        objective, loss = self.model.losses(to_float(self.images[batch]), batch)
+        if self.optimizers:
+            objective.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
         return loss.detach() * self.spec.pixels
 
     def _prepare_step(self, epoch: int) -> Callable[[Tensor], Tensor]:
         """The step in the form that pays at this point of a run."""
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and self.model.capturable:
             if self._captured is None:
                 self._captured = CapturedStep(self)
             return self._captured
-        if epoch > COMPILE_AFTER_EPOCHS and self.compiled == "no":
+        if self.device.type == "cpu" and epoch > COMPILE_AFTER_EPOCHS and self.compiled == "no":
             self.compile(epoch)
         return self.step
 
     def compile(self, epoch: int) -> None:
         """Compile the loss and its gradient from an epoch on; without a compiler, stay as before."""
-        if self.model.origin_pass != "fast":  # its double backward cannot be compiled
+        # The double backward of the plain form cannot be compiled; of the other models it was not measured.
+        if not isinstance(self.model, GradientOriginNetwork) or self.model.origin_pass != "fast":
             return
         if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")))):
             self.compiled = "no: no C++ compiler"
@@ -125,7 +127,7 @@ class Trajectory:
         except Exception as error:  # whatever a compiler may raise: the run does not depend on it
             self.compiled = f"no: {type(error).__name__}"
             return
-        self._loss = compiled
+        self.model.training_loss = compiled
         self.compiled = f"from epoch {epoch}"
 
     def train_epoch(self, progress: "ProgressWriter | None" = None) -> None:
@@ -135,6 +137,8 @@ class Trajectory:
         order = torch.randperm(len(self.images), generator=self.batch_order).to(self.device)
         losses = torch.empty(spec.steps_per_epoch, device=self.device)
         self.model.train()
+        if isinstance(self.model, PCA):
+            self.model.fit(self.images)
         step = self._prepare_step(epoch)
         for i in range(spec.steps_per_epoch):
             losses[i] = step(order[i * spec.batch_size : (i + 1) * spec.batch_size])
@@ -184,7 +188,7 @@ class Trajectory:
             "format": CHECKPOINT_FORMAT,
             "digest": self.spec.digest,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "batch_order": self.batch_order.get_state(),
             "step_losses": self.step_losses,
             "history": [dataclasses.asdict(epoch) for epoch in self.history],
@@ -195,7 +199,8 @@ class Trajectory:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up a run where `state` was taken."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.batch_order.set_state(state["batch_order"])
         self.step_losses = state["step_losses"]
         self.history = [Epoch(**epoch) for epoch in state["history"]]
@@ -213,7 +218,8 @@ class CapturedStep:
     """
 
     def __init__(self, run: Trajectory) -> None:
-        model, optimizer = copy.deepcopy(run.model.state_dict()), copy.deepcopy(run.optimizer.state_dict())
+        (adam,) = run.optimizers
+        model, optimizer = copy.deepcopy(run.model.state_dict()), copy.deepcopy(adam.state_dict())
         self._batch = torch.arange(run.spec.batch_size, device=run.device)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -226,8 +232,8 @@ class CapturedStep:
             self._loss = run.step(self._batch)
         # Put back in place: the graph works on these very tensors.
         run.model.load_state_dict(model)
-        for parameter, now in run.optimizer.state.items():
-            before = optimizer["state"].get(_index_of(run.optimizer, parameter), {})
+        for parameter, now in adam.state.items():
+            before = optimizer["state"].get(_index_of(adam, parameter), {})
             for key, value in now.items():
                 value.copy_(before[key]) if key in before else value.zero_()
 
@@ -330,7 +336,8 @@ def train(
     """Train a run up to a number of epochs, and record it.
 
     What the store holds is used: a record is returned as it is, and a checkpoint is continued, bit for
-    bit as if the run had never stopped. After every epoch a checkpoint is written.
+    bit as if the run had never stopped. After every epoch a checkpoint is written. A shorter run than
+    the checkpoint's is trained anew beside it.
 
     Parameters
     ----------
@@ -345,7 +352,8 @@ def train(
     device
         "cpu" or "cuda".
     origin_pass
-        One of `gon.models.ORIGIN_PASSES`; equal up to rounding.
+        One of `gon.models.ORIGIN_PASSES`; equal up to rounding. Models without a latent by gradient
+        have one form only.
 
     Returns
     -------
@@ -356,30 +364,37 @@ def train(
     Raises
     ------
     UsageError
-        If the device is not there, or there is no such origin pass.
+        If the device is not there, there is no such origin pass, or epochs are asked of a model that
+        is computed in one pass.
     GonError
         If the data, a record or the checkpoint is damaged, the store cannot be written to, or the
         memory of the device does not suffice.
     """
     require_device(device)
+    if origin_pass not in ORIGIN_PASSES:
+        raise UsageError(f"origin_pass: {origin_pass!r} is not known; allowed are {', '.join(ORIGIN_PASSES)}")
+    if epochs != spec.epochs_at(epochs):
+        raise UsageError(
+            f"epochs: {epochs} is not allowed for the model {spec.model!r}, which is computed in one pass; "
+            f"{spec.epochs_at(epochs)} is"
+        )
     with store.lock(spec):
         if store.has(spec, epochs):
             return store.load(spec, epochs)
         prepare_process(threads)
-        prepared = data.load(spec.dataset)
-        # Mapped, not read: the runs of one machine share the pages.
-        run = Trajectory(
-            spec,
-            torch.from_numpy(prepared.train[: spec.train_images]),
-            torch.from_numpy(prepared.validation[: spec.validation_images]),
-            device=device,
-            origin_pass=origin_pass,
+        train_images, validation_images, digests = load_split(spec)
+        new_run = functools.partial(
+            Trajectory, spec, train_images, validation_images, device=device, origin_pass=origin_pass
         )
+        run, keep_state = new_run(), True
         checkpoint = store.checkpoint_path(spec)
         if checkpoint.exists():
             _load_checkpoint(run, checkpoint)
+            if len(run.history) > epochs or (run.diverged and run.diverged.epoch > epochs):
+                # What the model was then is gone: train the shorter run again, and keep the longer one.
+                run, keep_state = new_run(), False
         try:
-            _continue(run, epochs, store)
+            _continue(run, epochs, store, keep_state)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             # On a CPU torch has no exception of its own for it.
             if isinstance(error, RuntimeError) and "memory" not in str(error):
@@ -390,14 +405,84 @@ def train(
             ) from error
         finally:
             store.progress_path(spec).unlink(missing_ok=True)
-        record = run.record(epochs, prepared.digests)
+        record = run.record(epochs, digests)
         kept_epochs = record.diverged.epoch if record.diverged else epochs
+        _save_outputs(run, epochs, store)
         store.save(record, torch.cat(run.step_losses[:kept_epochs]).tolist())
         return record
 
 
-def _continue(run: Trajectory, epochs: int, store: RunStore) -> None:
-    """Train until a number of epochs is reached or the run diverges."""
+def _save_outputs(run: Trajectory, epochs: int, store: RunStore) -> None:
+    """Write weights and images of a run. One that diverged shows no images."""
+    spec, images = run.spec, {}
+    if not run.diverged:
+        images = make_images(run.model, run.images, run.validation_images)
+        _save_tensors(run.model.state_dict(), store.weights_path(spec, epochs))
+    store.save_derived(
+        store.images_path(spec, epochs),
+        spec,
+        epochs,
+        "images",
+        {kind: tensor.tolist() for kind, tensor in images.items()},
+    )
+
+
+def load_split(spec: RunSpec) -> tuple[Tensor, Tensor, dict[str, str]]:
+    """The images of a spec's split.
+
+    Returns
+    -------
+    tuple
+        uint8 images [n, channels, 32, 32] to train and to validate on, and the digests of the data.
+        Mapped, not read: the runs of one machine share the pages.
+    """
+    prepared = data.load(spec.dataset)
+    train_images, validation_images = prepared.train, prepared.validation
+    if spec.split == "held_out":
+        available, _ = spec.available_images
+        train_images, validation_images = train_images[:available], train_images[available:]
+    return (
+        torch.from_numpy(train_images[: spec.train_images]),
+        torch.from_numpy(validation_images[: spec.validation_images]),
+        prepared.digests,
+    )
+
+
+def evaluate_run(spec: RunSpec, epochs: int, store: RunStore, evaluation: str, *, threads: int = 1) -> None:
+    """Evaluate a recorded run in a further way, and keep the result beside its record.
+
+    Parameters
+    ----------
+    spec, epochs
+        The run, trained and recorded.
+    store
+        Where it lies.
+    evaluation
+        One of `gon.runs.EVALUATIONS`.
+    threads
+        Threads of the process.
+
+    Raises
+    ------
+    GonError
+        If the run has no record or no weights at that number of epochs.
+    """
+    path = store.evaluation_path(spec, epochs, evaluation)
+    with store.lock(spec):
+        if path.exists():
+            return
+        prepare_process(threads)
+        losses: dict[str, float] = {}
+        if store.load(spec, epochs).diverged is None:
+            _, validation_images, _ = load_split(spec)
+            model = build_model(spec)
+            model.load_state_dict(_load_tensors(store.weights_path(spec, epochs)))
+            losses = evaluate(model, validation_images, evaluation)
+        store.save_derived(path, spec, epochs, "losses", losses)
+
+
+def _continue(run: Trajectory, epochs: int, store: RunStore, keep_state: bool) -> None:
+    """Train until a number of epochs is reached or the run diverges; keeps a checkpoint or not."""
     if len(run.history) >= epochs or run.diverged:
         return
     earlier = list(run.sessions)
@@ -414,7 +499,8 @@ def _continue(run: Trajectory, epochs: int, store: RunStore) -> None:
             compiled=run.compiled,
         )
         run.sessions = [*earlier, session]
-        _save_checkpoint(run, store.checkpoint_path(run.spec))
+        if keep_state:
+            _save_tensors(run.state(), store.checkpoint_path(run.spec))
 
 
 def _new_session(run: Trajectory) -> Session:
@@ -434,7 +520,7 @@ def _new_session(run: Trajectory) -> Session:
             "numpy": np.__version__,
         },
         device=run.device.type,
-        dtype="float32",
+        dtype="float64" if isinstance(run.model, PCA) else "float32",
         threads=torch.get_num_threads(),
         origin_pass=run.model.origin_pass,
         compiled=run.compiled,
@@ -442,28 +528,38 @@ def _new_session(run: Trajectory) -> Session:
     )
 
 
-def _save_checkpoint(run: Trajectory, path: Path) -> None:
+def _save_tensors(state: dict[str, Any], path: Path) -> None:
     buffer = io.BytesIO()
-    torch.save(run.state(), buffer)
+    torch.save(state, buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def _load_checkpoint(run: Trajectory, path: Path) -> None:
-    """Continue from a checkpoint; one that is damaged is named and left as it is."""
-    hint = "The file was left as it is; move it away to train the run from its start"
+_HINT = "The file was left as it is; move it away to train the run from its start"
+
+
+def _load_tensors(path: Path) -> dict[str, Any]:
+    """Read what `_save_tensors` wrote; a file that is damaged is named and left as it is."""
     try:
-        # The checkpoint is a zip file: its checksums show a damage that the loader would take as weights.
+        # It is a zip file: its checksums show a damage that the loader would take as weights.
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is not None:
-            raise GonError(f"{path}: the checkpoint is damaged (checksum of {damaged}). {hint}")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            raise GonError(f"{path}: the file is damaged (checksum of {damaged}). {_HINT}")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise GonError(f"{path}: not there; move the run's record away to train the run anew") from error
     except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise GonError(f"{path}: the checkpoint is cut short or damaged ({error}). {hint}") from error
+        raise GonError(f"{path}: the file is cut short or damaged ({error}). {_HINT}") from error
+    return state
+
+
+def _load_checkpoint(run: Trajectory, path: Path) -> None:
+    """Continue from a checkpoint."""
+    state = _load_tensors(path)
     found = (state.get("format"), state.get("digest"))
     if found != (CHECKPOINT_FORMAT, run.spec.digest):
         raise GonError(
             f"{path}: a checkpoint of format {found[0]!r} and run {found[1]!r}; expected format "
-            f"{CHECKPOINT_FORMAT} and run {run.spec.digest!r}. {hint}"
+            f"{CHECKPOINT_FORMAT} and run {run.spec.digest!r}. {_HINT}"
         )
     run.load_state(state)

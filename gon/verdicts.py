@@ -8,7 +8,11 @@ from gon.results import Comparison, Finding, Measurement, Outcome, Reason, Tende
 
 
 def judge_ordering(
-    rule: Rule, pairs: Sequence[tuple[Measurement, Measurement]], *, uses_all_images: bool
+    rule: Rule,
+    pairs: Sequence[tuple[Measurement, Measurement]],
+    *,
+    uses_all_images: bool,
+    complete: bool = True,
 ) -> Verdict:
     """Judge whether the first of each pair is lower than the second.
 
@@ -20,23 +24,36 @@ def judge_ordering(
         Measurements published to be the lower and the higher one.
     uses_all_images
         Whether the runs used the whole data set.
+    complete
+        Whether the pairs are all that the rule speaks of. If some were not run, it cannot be
+        reproduced, but still be contradicted.
 
     Returns
     -------
     Verdict
-        Reproduced if every pair decides as published, not reproduced if one decides the other way.
+        Reproduced if every pair decides as published, not reproduced if one decides the other way, not
+        attempted if nothing was run.
 
     Raises
     ------
     UsageError
-        If the rule is of another kind, or there is nothing to compare.
+        If the rule is of another kind, or there is nothing to compare though nothing was left out.
     """
     if not isinstance(rule, OrderingRule):
         raise UsageError(f"rule {rule.name}: kind {rule.kind!r} does not judge pairs; 'ordering' does")
-    if not pairs:
+    if not pairs and complete:
         raise UsageError(f"rule {rule.name}: nothing to compare")
+    if not pairs:
+        return Verdict(
+            rule=rule,
+            outcome="not attempted",
+            tendency="not comparable",
+            reasons=["left out"],
+            epochs=0,
+            comparisons=[],
+        )
     comparisons = [_compare(lower, higher, rule.margin) for lower, higher in pairs]
-    return _verdict(rule, comparisons, [m for pair in pairs for m in pair], uses_all_images)
+    return _verdict(rule, comparisons, [m for pair in pairs for m in pair], uses_all_images, complete)
 
 
 def judge_values(rule: Rule, measurements: Sequence[Measurement], *, uses_all_images: bool) -> Verdict:
@@ -88,7 +105,11 @@ def _compare(lower: Measurement, higher: Measurement, margin: float) -> Comparis
 
 
 def _verdict(
-    rule: Rule, comparisons: list[Comparison], measurements: Sequence[Measurement], uses_all_images: bool
+    rule: Rule,
+    comparisons: list[Comparison],
+    measurements: Sequence[Measurement],
+    uses_all_images: bool,
+    complete: bool = True,
 ) -> Verdict:
     epochs = min(m.epochs for m in measurements)
     findings = {comparison.finding for comparison in comparisons}
@@ -102,6 +123,8 @@ def _verdict(
     if not reasons:
         if "against the published" in findings:
             outcome = "not reproduced"
+        elif not complete:
+            reasons.append("left out")
         elif findings == {"as published"}:
             outcome = "reproduced"
         else:
@@ -118,6 +141,8 @@ def describe(verdict: Verdict) -> str:
         lines.append(f"- {verdict.epochs} epoch(s) of the {verdict.rule.needs_epochs} that the rule needs")
     if "images" in verdict.reasons:
         lines.append("- the runs used a part of the images only")
+    if "left out" in verdict.reasons:
+        lines.append("- some of what the rule compares was not run")
     if "one seed" in verdict.reasons:
         lines.append("- some differences are within the margin, where one seed cannot tell")
     for comparison in verdict.comparisons:

@@ -7,7 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gon.errors import UsageError
+from gon import data
+from gon.acquisition import ensure
+from gon.catalogue import DATASETS
+from gon.errors import GonError, UsageError
 from gon.execution import check_parameters
 from gon.params import PROJECT, Study
 from gon.runs import write_atomically
@@ -43,11 +46,14 @@ def run(study: Study, cores: str, device: str, snakemake_options: Sequence[str])
         from gon.training import require_device
 
         require_device(device)
-    plan, store, budget = study.plan(), study.budget.run_store, study.budget
+    store, budget = study.budget.run_store, study.budget
     for claim in study.claims:
         check_parameters(claim)
     for folder in (store.root, budget.build, PROJECT / budget.report):
         _require_writable(folder)
+    for name in study.optional_datasets():
+        _try_to_get(name)
+    plan = study.plan()
     present = sum(store.has(planned.spec, planned.epochs) for planned in plan)
     changes = f", with {', '.join(budget.overrides)}" if budget.overrides else ""
     print(f"budget {budget.name}{changes}: {budget.description}")
@@ -88,6 +94,17 @@ def run(study: Study, cores: str, device: str, snakemake_options: Sequence[str])
         report = PROJECT / budget.report
         print(f"page:  {report / 'index.html'}\nPDF:   {report / 'report.pdf'}")
     return 1 if status else 0
+
+
+def _try_to_get(name: str) -> None:
+    """Get a data set that the study can do without; the report names what could not be had."""
+    if data.absence(name) is None:
+        return
+    print(f"{DATASETS[name].title}: not prepared; trying to get it", flush=True)
+    try:
+        ensure(name)
+    except GonError as error:
+        print(f"{error}\n{DATASETS[name].title} is left out", flush=True)
 
 
 def _require_writable(folder: Path) -> None:

@@ -10,9 +10,19 @@ import nbformat
 import pandas as pd
 
 from gon import figures, verdicts
+from gon.catalogue import DATASETS
 from gon.params import PROJECT, Budget, ClaimParams, load_study
-from gon.results import BudgetSummary, Cell, ClaimResult, FigureFile, Measurement, RunSummary, Table
-from gon.runs import RunSpec
+from gon.results import (
+    BudgetSummary,
+    Cell,
+    ClaimResult,
+    FigureFile,
+    LeftOut,
+    Measurement,
+    RunSummary,
+    Table,
+)
+from gon.runs import MODELS, RunSpec
 
 Loss = Callable[[RunSpec], float | None]
 """Validation loss of a run, or None if it is to diverge."""
@@ -25,6 +35,7 @@ def plausible_loss(spec: RunSpec) -> float:
     loss = {64: 41.23, 128: 33.91, 256: 29.07}.get(spec.latent_dim, 45.0)
     loss *= {"elu": 1.0, "relu": 1.13, "tanh": 1.31, "leaky_relu": 1.11, "softplus": 1.62}[spec.activation]
     loss *= 0.84 if spec.inner_steps == 2 else 1.0
+    loss *= {"gon": 1.0, "pca": 1.4}.get(spec.model, 1.2)
     return loss * (1.37 if spec.dataset == "fashion-mnist" else 1.0)
 
 
@@ -41,7 +52,8 @@ def make_claim(folder: Path, name: str, *, budget: str = "quick", loss: Loss = p
         return make_result(
             folder, claim, study.budget, specs, loss, *_activations(claim, specs, loss, study.budget)
         )
-    return make_result(folder, claim, study.budget, specs, loss, *_two_step(claim, specs, loss, study.budget))
+    make = _model_comparison if name == "model_comparison" else _two_step
+    return make_result(folder, claim, study.budget, specs, loss, *make(claim, specs, loss, study.budget))
 
 
 def make_result(
@@ -95,6 +107,7 @@ def make_result(
         title=claim.title,
         order=claim.order,
         part=claim.part,
+        headline=claim.headline,
         method=claim.method,
         published=claim.published,
         parameters=claim.parameters,
@@ -110,6 +123,16 @@ def make_result(
         figures=[curves],
         verdicts=judged,
         runs=[_summary(folder, spec, budget, loss(spec)) for spec in specs],
+        left_out=[
+            LeftOut(
+                digest=request.spec.digest,
+                dataset=DATASETS[request.spec.dataset].title,
+                model=request.spec.model_label,
+                reason=request.left_out,
+            )
+            for request in claim.requests(budget)
+            if request.left_out is not None
+        ],
     )
     (folder / "result.json").write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return result
@@ -182,6 +205,8 @@ def make_notebook(path: Path) -> Path:
 
 def _summary(folder: Path, spec: RunSpec, budget: Budget, loss: float | None) -> RunSummary:
     record, steps = f"runs/{spec.digest}.json", f"runs/{spec.digest}.steps.csv"
+    images = f"runs/{spec.digest}.images.json"
+    (folder / images).write_text(json.dumps({"digest": spec.digest}), encoding="utf-8")
     (folder / record).write_text(json.dumps({"digest": spec.digest}), encoding="utf-8")
     (folder / steps).write_text("step,train_loss\n1,90\n", encoding="utf-8")
     milliseconds = 21.0 + spec.latent_dim / 40 + 14 * (spec.inner_steps - 1)
@@ -211,6 +236,7 @@ def _summary(folder: Path, spec: RunSpec, budget: Budget, loss: float | None) ->
         data={"train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb"},
         record=record,
         steps=steps,
+        images=images,
     )
 
 
@@ -307,3 +333,32 @@ def _two_step(claim: ClaimParams, specs: list[RunSpec], loss: Loss, budget: Budg
         rows,
     )
     return found, [table], judged
+
+
+def _model_comparison(
+    claim: ClaimParams, specs: list[RunSpec], loss: Loss, budget: Budget
+) -> tuple[Any, Any, Any]:
+    found = {}
+    for spec in specs:
+        where = f"{DATASETS[spec.dataset].title}, latent {spec.latent_dim}"
+        name = f"{spec.model}/{spec.dataset}/{spec.latent_dim}"
+        found[name] = measure(name, f"{MODELS[spec.model]}, {where}", spec, budget, loss(spec))
+    whole = budget.train_images is None
+
+    def judge(rule: str, others: tuple[str, ...], dataset: str = "") -> Any:
+        pairs = [
+            (
+                found[f"gon/{spec.dataset}/{spec.latent_dim}"],
+                found[f"{spec.model}/{spec.dataset}/{spec.latent_dim}"],
+            )
+            for spec in specs
+            if spec.model in others and spec.dataset.startswith(dataset)
+        ]
+        return verdicts.judge_ordering(claim.rule(rule), pairs, uses_all_images=whole, complete=False)
+
+    judged = [judge("better_than_autoencoder", ("autoencoder",))]
+    judged += [judge(f"lowest_{name}", ("autoencoder", "pca"), name) for name in DATASETS]
+    judged += [judge("lowest", ("autoencoder", "pca"))]
+    rows = [[Cell(text=m.label), Cell(measurement=m.name)] for m in found.values()]
+    rows += [[Cell(text="GON, CIFAR-10, latent 64"), Cell(text="not run")]]
+    return list(found.values()), [("losses", "Validation loss.", ["model", "loss"], rows)], judged

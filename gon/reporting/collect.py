@@ -10,8 +10,13 @@ from urllib.parse import quote
 
 from gon.catalogue import DATASETS
 from gon.errors import GonError
+from gon.params import Headline
 from gon.reporting.formats import slug
 from gon.results import BudgetSummary, ClaimResult, RunSummary, Verdict, read_result
+from gon.runs import RunSpec
+
+# Facts of an environment that depend on the model too.
+_PER_MODEL = ("device", "origin pass", "compiled")
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ class Claim:
         named = ["result.json"]
         named += [table.csv for table in result.tables]
         named += [path for figure in result.figures for path in (figure.svg, figure.pdf, figure.csv)]
-        named += [path for run in result.runs for path in (run.record, run.steps)]
+        named += [path for run in result.runs for path in (run.record, run.steps, run.images)]
+        named += [path for run in result.runs for path in run.evaluations]
         return list(dict.fromkeys(named))
 
 
@@ -68,8 +74,10 @@ class Run:
     ----------
     summary
         The run as the claims describe it.
-    record, steps
-        Links to its record and to its training loss of every step.
+    record, steps, images
+        Links to its record, to its training loss of every step, and to the images that it made.
+    evaluations
+        Links to its further evaluations, by file name.
     claims
         The claims that rest on it.
     """
@@ -77,6 +85,8 @@ class Run:
     summary: RunSummary
     record: str
     steps: str
+    images: str
+    evaluations: dict[str, str]
     claims: tuple[Claim, ...]
 
     @property
@@ -135,6 +145,22 @@ class Report:
         }
 
     @property
+    def left_out(self) -> int:
+        """How many runs the claims would rest on that were not run."""
+        return len({entry.digest for claim in self.claims for entry in claim.result.left_out})
+
+    @property
+    def headlines(self) -> list[tuple[Claim, Headline, Verdict]]:
+        """The questions that the first lines answer, with the verdict that answers each."""
+        return [
+            (claim, headline, verdict)
+            for claim in self.claims
+            if (headline := claim.result.headline) is not None
+            for verdict in claim.result.verdicts
+            if verdict.rule.name == headline.rule
+        ]
+
+    @property
     def datasets(self) -> list[str]:
         """Titles of the data sets used."""
         names = dict.fromkeys(str(run.summary.spec.get("dataset", "")) for run in self.runs)
@@ -151,8 +177,13 @@ class Report:
 
     @property
     def parameters(self) -> list[tuple[int, int]]:
-        """Trained parameters by latent size."""
-        pairs = {(run.summary.spec.get("latent_dim"), run.summary.parameters) for run in self.runs}
+        """Trained parameters of the GON on grey-scale images by latent size."""
+        plain = ("gon", 1, RunSpec.width)
+        pairs = {
+            (run.summary.spec.get("latent_dim"), run.summary.parameters)
+            for run in self.runs
+            if (run.summary.spec.get("model"), _channels(run.summary), run.summary.spec.get("width")) == plain
+        }
         return sorted((latent, count) for latent, count in pairs if isinstance(latent, int))
 
     @property
@@ -181,8 +212,26 @@ class Report:
         """The runs by where they were trained."""
         groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
         for run in self.runs:
-            groups.setdefault(tuple(environment_facts(run.summary).items()), []).append(run)
-        return [Environment(dict(facts), tuple(runs)) for facts, runs in groups.items()]
+            facts = environment_facts(run.summary).items()
+            groups.setdefault(tuple(fact for fact in facts if fact[0] not in _PER_MODEL), []).append(run)
+        return [
+            Environment(
+                {
+                    **dict(facts),
+                    **{
+                        key: " or ".join(dict.fromkeys(environment_facts(run.summary)[key] for run in runs))
+                        for key in _PER_MODEL
+                    },
+                },
+                tuple(runs),
+            )
+            for facts, runs in groups.items()
+        ]
+
+
+def _channels(summary: RunSummary) -> int | None:
+    dataset = DATASETS.get(str(summary.spec.get("dataset")))
+    return dataset.channels if dataset else None
 
 
 def environment_facts(summary: RunSummary) -> dict[str, str]:
@@ -311,12 +360,17 @@ def _runs(claims: Sequence[Claim]) -> tuple[Run, ...]:
     for digest, uses in users.items():
         claim, summary = uses[0]
         for other, again in uses[1:]:
-            same = {"record": summary.record, "steps": summary.steps}
+            same = summary.model_dump(include={"record", "steps", "images", "evaluations"})
             if again.model_copy(update=same) != summary:
                 raise GonError(
                     f"run {digest} ({summary.label}) has other numbers in claim {other.result.claim} than in "
                     f"{claim.result.claim}; execute both notebooks again"
                 )
-        files = claim.data(summary.record), claim.data(summary.steps)
-        runs.append(Run(summary, *files, tuple(user for user, _ in uses)))
+        files = claim.data(summary.record), claim.data(summary.steps), claim.data(summary.images)
+        evaluations = {
+            path.removesuffix(".json").rpartition(".")[2]: user.data(path)
+            for user, use in uses
+            for path in use.evaluations
+        }
+        runs.append(Run(summary, *files, evaluations, tuple(user for user, _ in uses)))
     return tuple(runs)

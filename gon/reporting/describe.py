@@ -116,3 +116,13 @@ def _difference(comparison: Comparison) -> float:
 def _value(measurement: Measurement) -> float:
     assert measurement.value is not None
     return measurement.value
+
+
+def left_out(result: ClaimResult) -> dict[str, dict[str, list[str]]]:
+    """What a claim would rest on and was not run: reason to data set to models."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for entry in result.left_out:
+        models = found.setdefault(entry.reason, {}).setdefault(entry.dataset, [])
+        if entry.model not in models:
+            models.append(entry.model)
+    return found

@@ -90,6 +90,7 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         farthest=describe.farthest,
         outcome_words=describe.outcome_words,
         missing_words=describe.missing_words,
+        left_out=describe.left_out,
         environment_facts=environment_facts,
     )
     return made
