@@ -22,10 +22,13 @@ ORIGIN_PASSES = ("fast", "reference")
 """Implementations of GON's latent: equal up to rounding, see `gon.origin`."""
 
 GLO_LATENT_LEARNING_RATE = 0.1
-"""Step size of Adam for the latents of GLO, in training and in fitting. A latent is updated once per
-epoch, the weights 937 times: with the weights' rate of 1e-4 it would never move."""
+"""Step size of Adam for the training latents of GLO, each of which is updated once per epoch. Of 0.001, 0.01
+and 0.1 it gives the lowest training loss (52.9, 25.4 and 15.0 after six epochs on MNIST, latent 64)."""
 GLO_FITTING_STEPS = 50
 """Steps in which a latent is fitted to an image that GLO has not been trained on."""
+GLO_FITTING_LEARNING_RATE = 0.001
+"""Step size of Adam for that. Of the same three it fits training images best (losses of 5.75, 8.49 and
+17.1 after 50 steps, with the decoder of those six epochs)."""
 
 
 def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -286,7 +289,7 @@ class GenerativeLatentOptimisation(Model):
         """Fit latents to images, see `Model.encode`. Only the latents have a gradient."""
         with torch.enable_grad():
             z = x.new_zeros(len(x), self.spec.latent_dim, 1, 1).requires_grad_()
-            optimizer = torch.optim.Adam([z], lr=GLO_LATENT_LEARNING_RATE, fused=True)
+            optimizer = torch.optim.Adam([z], lr=GLO_FITTING_LEARNING_RATE, fused=True)
             for _ in range(self.fitting_steps):
                 loss = self.reconstruction_loss(self.decode(z), x)
                 (z.grad,) = torch.autograd.grad(loss, z)

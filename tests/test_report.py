@@ -109,6 +109,7 @@ def test_page_has_the_sections_of_the_original_in_order(built):
         "Methodology",
         "Results",
         "The improvement: more than one gradient step",
+        "Beyond the report",
         "Discussion",
         "References",
         "Runs",
@@ -204,6 +205,46 @@ def test_two_steps_are_described_as_a_pair(tmp_path):
     )
     assert "The published order is the other way round." in text
     assert "Not reproduced: More inner steps give a lower training loss" in text
+
+
+@pytest.mark.parametrize(
+    ("autoencoder", "answer"),
+    [
+        (1.5, "yes: better in four of four comparisons"),
+        (0.5, "no: worse in four of four comparisons"),
+        (1.01, "it cannot be told: too close to tell in four of four comparisons"),
+    ],
+)
+def test_the_first_lines_answer_whether_gon_beats_an_autoencoder(tmp_path, autoencoder, answer):
+    factors = {"gon": 1.0, "autoencoder": autoencoder, "pca": 0.7}
+    make_claim(
+        tmp_path / "model_comparison",
+        "model_comparison",
+        loss=lambda spec: plausible_loss(RunSpec(latent_dim=spec.latent_dim)) * factors[spec.model],
+    )
+    build_report([tmp_path / "model_comparison"], tmp_path / "report", [])
+    for text in (section_text(tmp_path / "report", "summary"), pdf_text(tmp_path / "report")):
+        first = text[:1500]
+        assert f"Is GON better than an autoencoder? After 1 epoch, {answer}." in first
+        lowest = "autoencoder" if autoencoder < 0.7 else "PCA"
+        assert f"Lowest of all models that were run: {lowest}, MNIST, latent 64" in first
+    text = section_text(tmp_path / "report", "claim-model_comparison")
+    lower = "autoencoder, MNIST, latent 64" if autoencoder < 0.7 else "PCA, MNIST, latent 64"
+    assert f"{lower} has the lowest validation loss" in text
+    assert "Published to be lowest is GON, MNIST, latent 64." in text
+
+
+def test_what_is_left_out_is_said_with_its_reason(tmp_path):
+    result = make_claim(tmp_path / "model_comparison", "model_comparison")
+    assert result.left_out
+    build_report([tmp_path / "model_comparison"], tmp_path / "report", [])
+    text = section_text(tmp_path / "report", "claim-model_comparison")
+    assert "Not run (not part of the budget quick, but of standard, paper): on MNIST detached GON" in text
+    assert "on Small NORB GON, " in text
+    assert "Not attempted: On CIFAR-10, GON has a lower validation loss than every other model." in text
+    assert "Nothing was run to compare for “On CIFAR-10" in text
+    count = len({entry.digest for entry in result.left_out})
+    assert f"{count} runs that the claims would rest on were left out" in page_text(tmp_path / "report")
 
 
 def test_diverged_run_is_shown_as_such(tmp_path):

@@ -18,7 +18,7 @@ from gon.acquisition import ensure
 from gon.catalogue import ACTIVATIONS
 from gon.errors import GonError, UsageError
 from gon.evaluation import to_float, validation_loss
-from gon.models import GradientOriginNetwork
+from gon.models import ORIGIN_PASSES, GradientOriginNetwork
 from gon.networks import ACTIVATION_MODULES, decoder
 from gon.origin import fast_decode, fast_origin_latent, origin_latent, reconstruction_loss
 from gon.runs import NUMERICS_VERSION, RunSpec, RunStore
@@ -174,6 +174,26 @@ def test_both_passes_train_alike_in_float32(mnist: data.PreparedImages, inner_st
         order = torch.randperm(60_000, generator=run.batch_order)[: 200 * 64].view(200, 64)
         curves.append(torch.stack([run.step(batch) for batch in order]))
     torch.testing.assert_close(curves[1], curves[0], rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("activation", ["elu", "relu", "leaky_relu"])
+def test_an_activation_with_a_kink_learns_from_pytorchs_initial_weights(
+    mnist: data.PreparedImages, activation: str
+) -> None:
+    """There the origin lies on the kinks: rounding moves the plain form, which the fast one must follow."""
+    curves = []
+    for origin_pass in ORIGIN_PASSES:
+        run = training.Trajectory(
+            RunSpec(activation=activation),
+            torch.from_numpy(mnist.train),
+            torch.from_numpy(mnist.validation),
+            origin_pass=origin_pass,
+        )
+        order = torch.randperm(60_000, generator=torch.Generator().manual_seed(0))
+        curves.append([run.step(order[i * 64 : (i + 1) * 64]).item() for i in range(60)])
+    first, last = (np.array([np.mean(curve[i : i + 10]) for curve in curves]) for i in (0, 50))
+    assert (last < 0.8 * first).all()
+    assert last[0] == pytest.approx(last[1], rel=0.05)
 
 
 @pytest.mark.filterwarnings("default")  # of torch's compiler about parts of torch

@@ -61,6 +61,18 @@ def test_a_budget_that_does_not_reach_leaves_the_verdict_open(
     assert verdict.tendency == "as published"
 
 
+def test_a_rule_whose_runs_were_left_out() -> None:
+    """It cannot be reproduced, but contradicted; with nothing to compare it was not attempted."""
+    good, bad = (measured("a", 0.5), measured("b", 1.0)), (measured("c", 1.0), measured("d", 0.5))
+    verdict = judge_ordering(ORDERING, [good], uses_all_images=True, complete=False)
+    assert (verdict.outcome, verdict.reasons) == ("inconclusive", ["left out"])
+    assert "not run" in describe(verdict)
+    verdict = judge_ordering(ORDERING, [good, bad], uses_all_images=True, complete=False)
+    assert verdict.outcome == "not reproduced"
+    verdict = judge_ordering(ORDERING, [], uses_all_images=True, complete=False)
+    assert (verdict.outcome, verdict.reasons, verdict.comparisons) == ("not attempted", ["left out"], [])
+
+
 @pytest.mark.parametrize(
     ("value", "outcome"),
     [(1.05, "reproduced"), (0.95, "reproduced"), (1.2, "not reproduced"), (None, "not reproduced")],
