@@ -46,14 +46,15 @@ def run(study: Study, cores: str, device: str, snakemake_options: Sequence[str])
         from gon.training import require_device
 
         require_device(device)
-    store, budget = study.budget.run_store, study.budget
+    plan, store, budget = study.plan(), study.budget.run_store, study.budget
     for claim in study.claims:
         check_parameters(claim)
     for folder in (store.root, budget.build, PROJECT / budget.report):
         _require_writable(folder)
-    for name in study.optional_datasets():
-        _try_to_get(name)
-    plan = study.plan()
+    if optional := study.optional_datasets():
+        for name in optional:
+            _try_to_get(name)
+        plan = study.plan()  # with those that are there now
     present = sum(store.has(planned.spec, planned.epochs) for planned in plan)
     changes = f", with {', '.join(budget.overrides)}" if budget.overrides else ""
     print(f"budget {budget.name}{changes}: {budget.description}")

@@ -130,7 +130,7 @@ def test_budget_stands_in_the_first_lines(built, tmp_path):
     smoke = make_report(tmp_path, budget="smoke")
     for text in (page_text(smoke), pdf_text(smoke)):
         assert "the numbers in this report mean nothing" in text[:600]
-        assert "640 training and 200 validation images" in text
+        assert "640 training and 100 validation images" in text
 
 
 def test_numbers_are_those_of_the_results_and_lead_to_their_runs(built):
