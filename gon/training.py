@@ -119,7 +119,11 @@ class Trajectory:
         if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")))):
             self.compiled = "no: no C++ compiler"
             return
-        compiled = torch.compile(self.model.training_loss, dynamic=False)
+        compiled = torch.compile(
+            self.model.training_loss,
+            dynamic=False,
+            options={"cpp_wrapper": True},  # no Python per kernel
+        )
         x = to_float(self.images[: self.spec.batch_size])
         try:
             with kept_statistics(self.model):
