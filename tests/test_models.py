@@ -14,6 +14,7 @@ from gon import data, evaluation, training
 from gon.acquisition import ensure
 from gon.errors import GonError, UsageError
 from gon.evaluation import make_images, to_float, validation_loss
+from gon.figures import draw_images
 from gon.models import (
     PCA,
     GenerativeLatentOptimisation,
@@ -338,6 +339,27 @@ def test_images_show_the_model_and_leave_the_run_as_it_was(model: str, images: T
     with torch.no_grad():
         y = run.model.reconstruct(to_float(images[:64]))
     assert (made["reconstructions"] - 255 * y[:10].clamp(0, 1)).abs().max() <= 0.51
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_every_model_takes_colours(model: str) -> None:
+    """Three channels, as of CIFAR-10, whose files a machine may lack: random images in their place."""
+    images = torch.randint(0, 256, (128, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    images = images.to(torch.uint8)
+    spec = spec_of(model, dataset="cifar-10", train_images=128, validation_images=128)
+    run = training.Trajectory(spec, images, images)
+    run.train_epoch()
+    made = make_images(run.model, images, images)
+    assert made["reconstructions"].shape == (10, 3, 32, 32)
+    assert run.history[0].validation_loss > 0
+    # The loss is a sum over the channels.
+    with torch.no_grad(), evaluation.kept_statistics(run.model):
+        x = to_float(images[:64])
+        loss = run.model.reconstruction_loss(run.model.reconstruct(x), x)
+        errors = (run.model.reconstruct(x) - x).square().sum((1, 2, 3)).mean()
+    assert 1024 * loss.item() == pytest.approx(errors.item(), rel=1e-5)
+    figure = draw_images([(model, made["reconstructions"].tolist())])
+    assert len(figure.axes) == 1
 
 
 def test_interpolations_begin_and_end_at_the_reconstructions(images: Tensor) -> None:
