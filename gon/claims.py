@@ -2,9 +2,10 @@
 
 A notebook reads like this::
 
-    claim = claims.start("latent_size", budget=budget, epochs=epochs, output=output, **parameters)
-    runs = claim.load_runs()
-    small = claim.measure("mnist/64", runs[0], "validation_loss", label="MNIST, latent 64")
+    claim = claims.start("latent_size", budget=budget, epochs=epochs, seeds=seeds, output=output, **more)
+    claim.load_runs()
+    (runs,) = claim.select(dataset="mnist", latent_dim=64)  # one per seed
+    small = claim.measure("mnist/64", runs, "validation_loss", label="MNIST, latent 64")
     claim.add_table(...); claim.add_figure(...)
     claim.judge_ordering("larger_is_better", [(large, small)])
     claim.save()
@@ -16,10 +17,11 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +30,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
-from gon import verdicts
+from gon import data, verdicts
 from gon.catalogue import DATASETS
 from gon.errors import GonError, UsageError
 from gon.figures import save_figure
 from gon.params import PROJECT, Budget, ClaimParams, PlannedRun, Request, load_study
 from gon.progress import read_progress
 from gon.results import (
+    QUANTITIES,
     BudgetSummary,
     Cell,
     ClaimResult,
@@ -42,27 +45,13 @@ from gon.results import (
     LeftOut,
     Measurement,
     RunSummary,
+    SeedValue,
     Table,
     Verdict,
+    summarise,
 )
-from gon.runs import Image, RunRecord, RunSpec, RunStore, write_atomically
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A number that every run has: its name for people, and its unit."""
-
-    title: str
-    unit: str
-
-
-QUANTITIES = {
-    "validation_loss": Quantity("validation loss", "SSE per image"),
-    "train_loss": Quantity("training loss", "SSE per image"),
-    "step_milliseconds": Quantity("time per training step", "ms"),
-    "parameters": Quantity("parameters", ""),
-}
-"""What can be measured of a run; losses are those of its last epoch."""
+from gon.runs import EXACT_MODELS, Image, RunRecord, RunSpec, RunStore, sha256_of_file, write_atomically
+from gon.statistics import mean_interval
 
 
 @dataclass(frozen=True)
@@ -107,34 +96,52 @@ class Run:
         return self.store.load_evaluation(self.spec, self.record.epochs, name)
 
     @property
+    def exact(self) -> bool:
+        """Whether it is computed, and so the same from every seed."""
+        return self.spec.model in EXACT_MODELS
+
+    @property
     def diverged(self) -> str | None:
         """Where the loss stopped being finite, in words; None if it did not."""
-        if self.record.diverged is None:
-            return None
-        return f"diverged in epoch {self.record.diverged.epoch}, step {self.record.diverged.step}"
+        return self.record.divergence
 
     def value(self, quantity: str) -> float | None:
         """A quantity of `QUANTITIES`; None for what a diverged run does not have."""
         if quantity == "parameters":
             return self.record.parameters
         if quantity == "step_milliseconds":
-            return step_milliseconds(self.record)
+            return self.record.step_milliseconds
         if self.record.diverged is not None:
             return None
         value: float = getattr(self.record.last, quantity)
         return value
 
 
-def step_milliseconds(record: RunRecord) -> float | None:
-    """Mean wall time of a training step in ms; None without a full epoch, or where nothing is trained."""
-    if record.spec.model == "pca":
-        return None
-    seconds = sum(epoch.train_seconds for epoch in record.history)
-    steps = len(record.history) * record.spec.steps_per_epoch
-    return 1e3 * seconds / steps if steps else None
+@dataclass(frozen=True)
+class Replicates:
+    """Runs of the same settings from different seeds; one only for a model that is computed."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def spec(self) -> RunSpec:
+        """The settings, with the seed of the first."""
+        return self.runs[0].spec
+
+    @property
+    def converged(self) -> list[Run]:
+        """The runs that did not diverge."""
+        return [run for run in self.runs if run.diverged is None]
+
+    def mean(self, quantity: str) -> float | None:
+        """Mean of a quantity of `QUANTITIES` over the seeds that have it."""
+        values = [value for run in self.runs if (value := run.value(quantity)) is not None]
+        return statistics.fmean(values) if values else None
 
 
-def start(name: str, *, budget: str, epochs: int | None, output: str | None, **parameters: Any) -> "Claim":
+def start(
+    name: str, *, budget: str, epochs: int | None, seeds: int | None, output: str | None, **parameters: Any
+) -> "Claim":
     """Take up a claim in its notebook.
 
     Parameters
@@ -145,6 +152,8 @@ def start(name: str, *, budget: str, epochs: int | None, output: str | None, **p
         Name of a budget in `params/budgets.yaml`.
     epochs
         Epochs in place of the budget's, or None.
+    seeds
+        Seeds in place of the budget's, or None.
     output
         Folder for the result; None for `build/explore/<claim>`, which no report reads.
     **parameters
@@ -155,7 +164,8 @@ def start(name: str, *, budget: str, epochs: int | None, output: str | None, **p
     UsageError
         If the claim, the budget or a parameter is unknown or has a value that is not allowed.
     """
-    study = load_study(budget, () if epochs is None else (f"epochs={epochs}",))
+    changes = {"epochs": epochs, "seeds": seeds}
+    study = load_study(budget, [f"{key}={value}" for key, value in changes.items() if value is not None])
     declared = study.claim(name)
     params = declared.with_parameters(parameters, f"notebooks/{name}.ipynb")
     changed = [
@@ -198,19 +208,21 @@ class Claim:
         published = self.params.published
         lines = [
             f"**Published** ({published.source.where}): {_markdown_text(published.statement)}",
-            f"**Budget** {self.budget.name}: {self.budget.epochs} epoch(s), {self.budget.description}.",
+            f"**Budget** {self.budget.name}: {self.budget.epochs} epoch(s), {self.budget.seeds} seed(s), "
+            f"{self.budget.description}.",
         ]
         for rule in self.params.rules:
             threshold = (
                 f"margin {rule.margin:.0%}" if rule.kind == "ordering" else f"tolerance {rule.tolerance:.0%}"
             )
             lines.append(
-                f"**Rule** `{rule.name}` ({rule.kind}, {threshold}, needs {rule.needs_epochs} epoch(s)): "
+                f"**Rule** `{rule.name}`, version {rule.version} of {rule.date} ({rule.kind}, {threshold}, "
+                f"level {rule.alpha:g}, needs {rule.needs_epochs} epoch(s) and {rule.needs_seeds} seeds): "
                 f"{_markdown_text(rule.statement)}"
             )
         return "\n\n".join(lines)
 
-    def load_runs(self) -> list[Run]:
+    def load_runs(self) -> list[Replicates]:
         """Load the runs that the claim asks for; those that are missing are trained first.
 
         What the budget leaves out, or what needs a data set that cannot be had, is in `left_out`.
@@ -233,28 +245,31 @@ class Claim:
         self.runs = [
             Run(run.spec, store.load(run.spec, run.epochs), store, budget, run.evaluations) for run in planned
         ]
-        return self.runs
+        for loaded in self.runs:
+            path = store.record_path(loaded.spec, loaded.record.epochs)
+            data.require_prepared(loaded.spec.dataset, loaded.record.data, path)
+        return self.select()
 
-    def select(self, **settings: object) -> list[Run]:
-        """The loaded runs whose spec has these settings."""
+    def select(self, **settings: object) -> list[Replicates]:
+        """The loaded runs whose spec has these settings, those together that differ in their seed only."""
         for key in settings:
             if key not in {field.name for field in dataclasses.fields(RunSpec)}:
                 raise UsageError(f"select: {key!r} is not a setting of a run")
-        return [
-            run
-            for run in self.runs
-            if all(getattr(run.spec, key) == value for key, value in settings.items())
-        ]
+        groups: dict[RunSpec, list[Run]] = {}
+        for run in self.runs:
+            if all(getattr(run.spec, key) == value for key, value in settings.items()):
+                groups.setdefault(dataclasses.replace(run.spec, seed=RunSpec.seed), []).append(run)
+        return [Replicates(tuple(runs)) for runs in groups.values()]
 
-    def measure(self, name: str, run: Run, quantity: str, label: str) -> Measurement:
-        """Take a number from a run.
+    def measure(self, name: str, replicates: Replicates, quantity: str, label: str) -> Measurement:
+        """Take a number from runs: its mean over seeds, with what every run gave.
 
         Parameters
         ----------
         name
             Unique name within the claim; a published value of the same name is set beside it.
-        run
-            The run.
+        replicates
+            The runs.
         quantity
             A key of `QUANTITIES`.
         label
@@ -263,37 +278,81 @@ class Claim:
         if quantity not in QUANTITIES:
             raise UsageError(f"measure: {quantity!r} is not known; allowed are {', '.join(QUANTITIES)}")
         kind = QUANTITIES[quantity]
-        return self.derive(name, run, run.value(quantity), quantity=kind.title, unit=kind.unit, label=label)
+        values = [_seed_value(run, run.value(quantity), "") for run in replicates.runs]
+        return self._measured(name, replicates, values, kind.title, kind.unit, label, quantity)
 
     def derive(
-        self, name: str, run: Run, value: float | None, *, quantity: str, unit: str, label: str
+        self,
+        name: str,
+        replicates: Replicates,
+        value: Callable[[Run], float | None],
+        *,
+        quantity: str,
+        unit: str,
+        label: str,
+        missing: str = "",
     ) -> Measurement:
-        """Take a number that the notebook computed from a run.
+        """Take a number that the notebook computes from each run.
 
         Parameters
         ----------
-        name, run, label
+        name, replicates, label
             As in `measure`.
         value
-            The number; None if the run diverged.
+            Computes the number of a run; not called for one that diverged. None if it has no such number.
         quantity, unit
             What it is, such as "steps to a training loss of 20", and in what unit.
+        missing
+            What is said in place of the number if a run has none, such as "not reached".
         """
+        values = [_seed_value(run, None if run.diverged else value(run), missing) for run in replicates.runs]
+        return self._measured(name, replicates, values, quantity, unit, label)
+
+    def _measured(
+        self,
+        name: str,
+        replicates: Replicates,
+        values: list[SeedValue],
+        quantity: str,
+        unit: str,
+        label: str,
+        recorded: str | None = None,
+    ) -> Measurement:
         if name in self._measurements:
             raise UsageError(f"measurement: there is a measurement {name!r} already")
+        numbers = [v.value for v in values if v.value is not None]
+        notes: dict[str, list[str]] = {}
+        for value in values:
+            if value.value is None:
+                notes.setdefault(value.note or "no value", []).append(str(value.seed))
+        note = "; ".join(
+            text
+            if len(values) == 1
+            else f"{text} ({'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)})"
+            for text, seeds in notes.items()
+        )
         measurement = Measurement(
             name=name,
             label=label,
             quantity=quantity,
             unit=unit,
-            value=value,
-            note=run.diverged,
-            epochs=run.epochs,
-            runs=[run.spec.digest],
+            value=None if notes else statistics.fmean(numbers),
+            interval=None if notes else mean_interval(numbers),
+            note=note or None,
+            epochs=replicates.runs[0].epochs,
+            values=values,
+            recorded=recorded,
             published=self.params.published.values.get(name),
         )
         self._measurements[name] = measurement
         return measurement
+
+    @property
+    def spread(self) -> str:
+        """What a figure's caption says of its bands; empty with a single seed, where there are none."""
+        if self.budget.seeds == 1:
+            return ""
+        return f"Lines are means over {self.budget.seeds} seeds, bands their 95% confidence intervals."
 
     def published(self, name: str) -> Cell:
         """The published value of a measurement as a table cell; a dash where there is none."""
@@ -326,11 +385,28 @@ class Claim:
                 raise UsageError(
                     f"table {name}: a row has {len(row)} cells, the table {len(columns)} columns"
                 )
-        frame = pd.DataFrame([[self._plain(cell) for cell in row] for row in cells], columns=list(columns))
+        frame = self._frame(columns, cells)
         csv = f"tables/{_file_name(name)}.csv"
         write_atomically(self._work / csv, frame.to_csv(index=False))
         self._tables.append(Table(name=name, caption=caption, columns=list(columns), rows=cells, csv=csv))
         return frame
+
+    def _frame(self, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> pd.DataFrame:
+        """A table with unrounded numbers; beside means over several seeds stand interval and n."""
+        parts: dict[str, list[str | float | None]] = {}
+        for i, column in enumerate(columns):
+            cells = [row[i] for row in rows]
+            # Two columns may have the same heading.
+            heading = column if column not in parts else f"{column} ({i + 1})"
+            parts[heading] = [self._plain(cell) for cell in cells]
+            measured = [self._measurements.get(cell.measurement or "") for cell in cells]
+            if any(m is not None and m.seeds > 1 for m in measured):
+                for j, end in enumerate(("low", "high")):
+                    parts[f"{heading}, 95% {end}"] = [
+                        m.interval[j] if m is not None and m.interval else None for m in measured
+                    ]
+                parts[f"{heading}, n"] = [None if m is None else m.seeds for m in measured]
+        return pd.DataFrame(parts)
 
     def _plain(self, cell: Cell) -> str | float | None:
         if cell.measurement is not None:
@@ -339,7 +415,14 @@ class Claim:
         return cell.published if cell.published is not None else cell.text
 
     def add_figure(
-        self, name: str, figure: Figure, *, caption: str, alt: str, data: pd.DataFrame, runs: Sequence[Run]
+        self,
+        name: str,
+        figure: Figure,
+        *,
+        caption: str,
+        alt: str,
+        data: pd.DataFrame,
+        runs: Sequence[Replicates],
     ) -> Figure:
         """Add a figure to the result, as SVG and PDF with its data as CSV; returns it for display.
 
@@ -364,12 +447,12 @@ class Claim:
         self._figures.append(
             FigureFile(
                 name=name,
-                caption=caption,
+                caption=caption.strip(),
                 alt=alt,
                 svg=f"{stem}.svg",
                 pdf=f"{stem}.pdf",
                 csv=f"{stem}.csv",
-                runs=[run.spec.digest for run in runs],
+                runs=list(dict.fromkeys(run.spec.digest for group in runs for run in group.runs)),
             )
         )
         return figure
@@ -387,10 +470,20 @@ class Claim:
             )
         )
 
-    def judge_values(self, rule: str, measurements: Sequence[Measurement]) -> Verdict:
-        """Let a value rule compare measurements with their published values."""
+    def judge_values(
+        self,
+        rule: str,
+        measurements: Sequence[Measurement],
+        pairs: Sequence[tuple[Measurement, Measurement]],
+    ) -> Verdict:
+        """Let a value rule compare measurements with their published values.
+
+        The pairs are those whose published values are in this order, lower and higher.
+        """
         return self._judged(
-            verdicts.judge_values(self.params.rule(rule), measurements, uses_all_images=self._uses_all_images)
+            verdicts.judge_values(
+                self.params.rule(rule), measurements, pairs, uses_all_images=self._uses_all_images
+            )
         )
 
     def _judged(self, verdict: Verdict) -> Verdict:
@@ -426,6 +519,7 @@ class Claim:
                 name=self.budget.name,
                 description=self.budget.description,
                 epochs=self.budget.epochs,
+                seeds=self.budget.seeds,
                 overrides=list(self.budget.overrides),
                 uses_all_images=self._uses_all_images,
             ),
@@ -455,8 +549,8 @@ class Claim:
 
     def _summary(self, run: Run) -> RunSummary:
         """The run as the report shows it; its files are copied beside the result."""
-        record, session, store = run.record, run.record.sessions[-1], run.store
-        stem, of = f"runs/{run.spec.digest}", (run.spec, record.epochs)
+        store = run.store
+        stem, of = f"runs/{run.spec.digest}", (run.spec, run.record.epochs)
         files = {
             f"{stem}.json": store.record_path(*of),
             f"{stem}.steps.csv": store.steps_path(*of),
@@ -465,36 +559,15 @@ class Claim:
         }
         for name, path in files.items():
             write_atomically(self._work / name, path.read_bytes())
-        names = list(files)
-        train_seconds = sum(epoch.train_seconds for epoch in record.history)
-        return RunSummary(
-            digest=run.spec.digest,
-            label=run.spec.label,
-            spec=dataclasses.asdict(run.spec),
-            epochs=record.epochs,
-            parameters=record.parameters,
-            train_loss=run.value("train_loss"),
-            validation_loss=run.value("validation_loss"),
-            diverged=run.diverged,
-            train_seconds=train_seconds,
-            step_milliseconds=step_milliseconds(record),
-            total_seconds=train_seconds + sum(epoch.validation_seconds for epoch in record.history),
-            peak_memory_mib=max(s.peak_memory_mib for s in record.sessions),
-            machine=session.machine,
-            versions=session.versions,
-            device=session.device,
-            dtype=session.dtype,
-            threads=session.threads,
-            origin_pass=session.origin_pass,
-            compiled=session.compiled,
-            commit=session.commit,
-            started=session.started,
-            data=record.data,
-            record=names[0],
-            steps=names[1],
-            images=names[2],
-            evaluations=names[3:],
-        )
+        digest = sha256_of_file(self._work / f"{stem}.json")
+        return summarise(run.record, digest, list(files))
+
+
+def _seed_value(run: Run, value: float | None, missing: str) -> SeedValue:
+    note = None if value is not None else run.diverged or missing
+    return SeedValue(
+        run=run.spec.digest, seed=None if run.exact else run.spec.seed, value=value, note=note or None
+    )
 
 
 def _cell(entry: str | Measurement | Cell) -> Cell:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,33 @@ def load(name: str) -> PreparedImages:
     digests = _load_digests(name)
     arrays = {split: _load_split(name, split, digests[split]) for split in SPLITS}
     return PreparedImages(arrays["train"], arrays["validation"], digests)
+
+
+def require_prepared(name: str, digests: Mapping[str, str], source: Path) -> None:
+    """Check that a run saw the data that are in place, where there are any.
+
+    Parameters
+    ----------
+    name
+        The data set.
+    digests
+        What the run's record says of its data.
+    source
+        The record, for messages.
+
+    Raises
+    ------
+    GonError
+        If they differ; names both.
+    """
+    if not sidecar_path(name).exists():
+        return
+    for key, digest in _load_digests(name).items():
+        if digests.get(key) != digest:
+            raise GonError(
+                f"{source}: was trained on other data: its digest of {key} is {digests.get(key)}, "
+                f"{sidecar_path(name)} says {digest}. Both were left as they are; move away the wrong one"
+            )
 
 
 def _load_digests(name: str) -> dict[str, str]:

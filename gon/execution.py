@@ -9,7 +9,7 @@ from gon.errors import GonError, UsageError
 from gon.params import PROJECT, ClaimParams, Study
 from gon.runs import make_folder
 
-STUDY_PARAMETERS = ("budget", "epochs", "output")
+STUDY_PARAMETERS = ("budget", "epochs", "seeds", "output")
 """Parameters that every notebook has, beside those of its claim."""
 
 
@@ -71,10 +71,11 @@ def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
     """
     params = study.claim(claim)
     path = notebook_path(claim)
-    epochs_set = any(override.startswith("epochs=") for override in study.budget.overrides)
+    changed = {override.partition("=")[0] for override in study.budget.overrides}
     values: dict[str, Any] = {
         "budget": study.budget.name,
-        "epochs": study.budget.epochs if epochs_set else None,
+        "epochs": study.budget.epochs if "epochs" in changed else None,
+        "seeds": study.budget.seeds if "seeds" in changed else None,
         "output": str(result.resolve()),
         **params.parameters,
     }

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gon.runs import Image, write_atomically
+from gon.statistics import mean_curve
 
 TEXT_WIDTH = 6.5
 """Width of the text in print, in inches; figures are drawn at the size at which they are read."""
@@ -81,6 +82,30 @@ def block_means(losses: Sequence[float], steps_per_epoch: int, points: int = 80)
     )
 
 
+def over_seeds(curves: Sequence[pd.DataFrame], y: str) -> pd.DataFrame:
+    """One curve from those of several seeds.
+
+    Parameters
+    ----------
+    curves
+        One per seed, with the same columns and positions.
+    y
+        The column that is averaged.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The curve of a single seed as it is; else the mean, with columns `low` and `high`, its 95%
+        confidence interval, and `n`, the number of seeds.
+    """
+    if len(curves) == 1:
+        return curves[0]
+    mean, low, high = mean_curve([curve[y].tolist() for curve in curves])
+    averaged = curves[0].assign(low=low, high=high, n=len(curves))
+    averaged[y] = mean
+    return averaged
+
+
 def draw_curves(
     axes: Axes,
     curves: Mapping[str, pd.DataFrame],
@@ -98,7 +123,8 @@ def draw_curves(
     axes
         Where to draw.
     curves
-        Name of the curve to its data, with a column `x` and a column `y`.
+        Name of the curve to its data, with a column `x` and a column `y`. Where there are columns `low`
+        and `high`, the band between them is drawn too.
     x, y
         The columns that are drawn.
     x_label, y_label
@@ -106,16 +132,24 @@ def draw_curves(
     markers
         Mark every point; for curves of few points.
     """
+    bands = []
     for i, (label, data) in enumerate(curves.items()):
-        axes.plot(
+        (line,) = axes.plot(
             data[x],
             data[y],
             label=label,
             marker=_MARKERS[i % len(_MARKERS)] if markers else None,
             markersize=4,
         )
+        if "low" in data:
+            bands.append((line.get_color(), data))
     axes.set_yscale("log")
     low, high = axes.get_ylim()
+    for colour, data in bands:  # after the limits are known: a wide band must not flatten the curves
+        axes.fill_between(
+            data[x], data["low"].clip(lower=low), data["high"], color=colour, alpha=0.15, linewidth=0
+        )
+    axes.set_ylim(low, high)
     if high < low * _LEAST_RATIO:  # all but equal: such a small difference must not fill the axis
         middle = (low * high) ** 0.5
         axes.set_ylim(middle / _LEAST_RATIO**0.5, middle * _LEAST_RATIO**0.5)

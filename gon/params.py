@@ -4,6 +4,7 @@ Every file is checked when it is read. An error names the file, the key, the val
 """
 
 import dataclasses
+import datetime
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import yaml
 from gon import data
 from gon.catalogue import DATASETS
 from gon.errors import UsageError
-from gon.runs import EVALUATIONS, RunSpec, RunStore
+from gon.runs import EVALUATIONS, EXACT_MODELS, RunSpec, RunStore
 
 M = TypeVar("M", bound="Model")
 
@@ -40,6 +41,8 @@ class Budget(Model):
     name: str
     description: str
     epochs: Annotated[int, pydantic.Field(ge=1)]
+    seeds: Annotated[int, pydantic.Field(ge=1)]
+    """Every setting is trained from the seeds 0, 1 ... up to this many."""
     train_images: Annotated[int, pydantic.Field(ge=1)] | None = None
     validation_images: Annotated[int, pydantic.Field(ge=1)] | None = None
     store: str
@@ -80,37 +83,39 @@ class Published(Model):
     """Published numbers by the name of the measurement that they are compared with."""
 
 
-class OrderingRule(Model):
-    """Judges which of two measurements is lower, pair by pair.
+class BaseRule(Model):
+    """What the rules have in common. How they decide is written out in `gon.verdicts`."""
 
-    A pair decides if the two differ by more than `margin`. The claim is reproduced if every pair
-    decides as published, not reproduced if one decides the other way, and open otherwise.
-    """
-
-    kind: Literal["ordering"]
     name: str
     statement: str
-    margin: Annotated[float, pydantic.Field(gt=0, lt=1)]
-    """Relative difference below which a single seed cannot tell."""
+    version: Annotated[int, pydantic.Field(ge=1)]
+    """Raised with every change of the rule; the older versions are in the history of the file."""
+    date: datetime.date
+    """When this version was set."""
+    alpha: Annotated[float, pydantic.Field(gt=0, lt=0.5)]
+    """Largest probability of a wrong finding, two-sided."""
     needs_epochs: Annotated[int, pydantic.Field(ge=1)]
     """Below this many epochs, or with a part of the images, the verdict stays open."""
+    needs_seeds: Annotated[int, pydantic.Field(ge=2)]
+    """Below this many seeds, the verdict stays open."""
     because: str
-    """Why the margin and the epochs are what they are."""
+    """Why the margin, the epochs and the seeds are what they are."""
 
 
-class ValueRule(Model):
-    """Judges whether measurements have their published values.
+class OrderingRule(BaseRule):
+    """Judges which of two measurements is lower, pair by pair, seed by seed."""
 
-    The claim is reproduced if every measurement is within `tolerance` of its published value.
-    """
+    kind: Literal["ordering"]
+    margin: Annotated[float, pydantic.Field(gt=0, lt=1)]
+    """Relative difference below which the published order holds in name only."""
+
+
+class ValueRule(BaseRule):
+    """Judges whether measurements have their published values."""
 
     kind: Literal["value"]
-    name: str
-    statement: str
     tolerance: Annotated[float, pydantic.Field(gt=0, lt=1)]
-    """Largest relative difference from the published value."""
-    needs_epochs: Annotated[int, pydantic.Field(ge=1)]
-    because: str
+    """Largest relative difference from the published value that counts as the same."""
 
 
 Rule = Annotated[OrderingRule | ValueRule, pydantic.Field(discriminator="kind")]
@@ -127,7 +132,10 @@ class Headline(Model):
 
 
 class Grid(Model):
-    """Runs by their settings: every combination of the lists is one run; `$name` is a parameter."""
+    """Runs by their settings: every combination of the lists is one run; `$name` is a parameter.
+
+    Each is trained from as many seeds as the budget says, unless `seed` is among the settings.
+    """
 
     model_config = pydantic.ConfigDict(extra="allow", strict=True, frozen=True)
 
@@ -224,9 +232,12 @@ class ClaimParams(Model):
         for grid in self.runs:
             if grid.budgets == ["smoke"] and budget.name != "smoke":
                 continue
-            settings = {key: self._values(value) for key, value in grid.settings.items()}
+            seeds = {"seed": list(range(budget.seeds))}
+            settings = seeds | {key: self._values(value) for key, value in grid.settings.items()}
             for combination in itertools.product(*settings.values()):
                 chosen = dict(zip(settings, combination, strict=True))
+                if chosen.get("model") in EXACT_MODELS:
+                    chosen["seed"] = RunSpec.seed  # every seed would give the same
                 try:
                     spec = RunSpec.from_mapping(
                         {
@@ -371,7 +382,8 @@ def load_study(budget: str = "quick", overrides: Sequence[str] = (), params: Pat
     budget
         Name of a budget in `params/budgets.yaml`.
     overrides
-        Changes as ``KEY=VALUE``: ``epochs=3``, or ``CLAIM.PARAMETER=VALUE`` with the value in YAML.
+        Changes as ``KEY=VALUE``: ``epochs=3``, ``seeds=3``, or ``CLAIM.PARAMETER=VALUE`` with the value in
+        YAML.
     params
         The folder of parameter files; the project's own if not given.
 
@@ -400,7 +412,7 @@ def load_study(budget: str = "quick", overrides: Sequence[str] = (), params: Pat
 
 
 def _override(text: str, budget: Budget, claims: dict[str, ClaimParams]) -> Budget:
-    """Apply one KEY=VALUE: a claim's parameter in place, the budget's epochs in the budget returned."""
+    """Apply one KEY=VALUE: a claim's parameter in place, epochs or seeds in the budget returned."""
     key, equals, value_text = text.partition("=")
     if not equals:
         raise UsageError(f"--set {text}: expected KEY=VALUE, such as epochs=3")
@@ -412,13 +424,13 @@ def _override(text: str, budget: Budget, claims: dict[str, ClaimParams]) -> Budg
     update: dict[str, Any] = {"overrides": (*budget.overrides, text)}
     if dot and name in claims:
         claims[name] = claims[name].with_parameters({parameter: value}, f"--set {text}")
-    elif key == "epochs":
-        _require_same_type(f"--set {text}: epochs", value, budget.epochs)
+    elif key in ("epochs", "seeds"):
+        _require_same_type(f"--set {text}: {key}", value, getattr(budget, key))
         if value < 1:
-            raise UsageError(f"--set {text}: epochs: {value!r} is not allowed; a whole number from 1 up is")
-        update["epochs"] = value
+            raise UsageError(f"--set {text}: {key}: {value!r} is not allowed; a whole number from 1 up is")
+        update[key] = value
     else:
-        allowed = ["epochs", *(f"{c.name}.{p}" for c in claims.values() for p in c.parameters)]
+        allowed = ["epochs", "seeds", *(f"{c.name}.{p}" for c in claims.values() for p in c.parameters)]
         raise UsageError(f"--set {text}: {key!r} cannot be set; allowed are {', '.join(allowed)}")
     return budget.model_copy(update=update)
 

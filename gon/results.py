@@ -4,6 +4,9 @@ One folder per claim: `result.json`, tables and figure data as CSV, figures as S
 copy of every run record that it rests on. The templates read these and nothing else.
 """
 
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,11 +14,14 @@ import pydantic
 
 from gon.errors import GonError
 from gon.params import Headline, Model, Part, Published, Rule
+from gon.runs import RunRecord
 
-Outcome = Literal["reproduced", "not reproduced", "inconclusive", "not attempted"]
-Tendency = Literal["as published", "against the published", "mixed", "too close to tell", "not comparable"]
-Reason = Literal["epochs", "images", "left out", "one seed"]
-Finding = Literal["as published", "against the published", "too close to tell", "not comparable"]
+Outcome = Literal["reproduced", "partly reproduced", "not reproduced", "inconclusive", "not attempted"]
+Finding = Literal[
+    "as published", "smaller than the margin", "against the published", "too close to tell", "not comparable"
+]
+Tendency = Finding | Literal["mixed"]
+Reason = Literal["epochs", "images", "seeds", "left out", "overlap"]
 
 
 class RunSummary(Model):
@@ -48,6 +54,8 @@ class RunSummary(Model):
     commit: str | None
     started: str
     data: dict[str, str]
+    record_digest: str
+    """SHA-256 of the record's file."""
     record: str
     """Path of the run record, relative to the claim's folder."""
     steps: str
@@ -58,8 +66,37 @@ class RunSummary(Model):
     """Paths of further evaluations (JSON), likewise."""
 
 
+@dataclass(frozen=True)
+class Quantity:
+    """A number that every run has: its name for people, and its unit."""
+
+    title: str
+    unit: str
+
+
+QUANTITIES = {
+    "validation_loss": Quantity("validation loss", "SSE per image"),
+    "train_loss": Quantity("training loss", "SSE per image"),
+    "step_milliseconds": Quantity("time per training step", "ms"),
+    "parameters": Quantity("parameters", ""),
+}
+"""What a record says of a run, by the field of `RunSummary`; losses are those of its last epoch."""
+
+
+class SeedValue(Model):
+    """What one run gave for a measurement."""
+
+    run: str
+    """Digest of the run."""
+    seed: int | None
+    """None for a model that is computed, and gives the same from every seed."""
+    value: float | None
+    note: str | None = None
+    """Why there is no value."""
+
+
 class Measurement(Model):
-    """One measured number, and the runs that it comes from."""
+    """One measured number: the mean over seeds, and what each run gave."""
 
     name: str
     """Unique within the claim, such as `mnist/64`; published values are found by it."""
@@ -69,13 +106,31 @@ class Measurement(Model):
     """Such as `validation loss`."""
     unit: str
     value: float | None
-    """None if a run behind it diverged."""
+    """Mean over the seeds; None if one of them has no value."""
+    interval: tuple[float, float] | None = None
+    """95% confidence interval of the mean; None with a single seed, or without scatter."""
     note: str | None = None
-    """Said beside the number, such as where the run diverged."""
+    """Why there is no value, such as where a run diverged."""
     epochs: int
-    runs: list[str]
-    """Digests of the runs."""
+    values: list[SeedValue]
+    recorded: str | None
+    """Key of `QUANTITIES` if the records say it; None if the notebook computed it."""
     published: float | None = None
+
+    @property
+    def runs(self) -> list[str]:
+        """Digests of the runs."""
+        return [value.run for value in self.values]
+
+    @property
+    def seeds(self) -> int:
+        """Number of values behind the mean."""
+        return len(self.values)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is computed rather than trained, so that seeds do not enter."""
+        return all(value.seed is None for value in self.values)
 
 
 class Cell(Model):
@@ -109,7 +164,7 @@ class FigureFile(Model):
 
 
 class Comparison(Model):
-    """One pair of an ordering rule, or one number of a value rule.
+    """One pair of an ordering rule, or one number of a value rule; what is tested stands in `gon.verdicts`.
 
     For an ordering, `first` is published to be the lower one and `second` the higher one. For a
     value, `first` is the measurement and `second` is None.
@@ -118,8 +173,19 @@ class Comparison(Model):
     first: str
     """Name of a measurement."""
     second: str | None = None
+    seeds: int
+    """Number of pairs or values."""
     relative_difference: float | None
-    """(first - second) / second, or (measured - published) / published; None if not comparable."""
+    """first / second - 1, or measured / published - 1, geometric mean over seeds; None if not comparable."""
+    interval: tuple[float, float] | None = None
+    """Its 95% confidence interval; None with a single seed, or without scatter."""
+    effect_size: float | None = None
+    """Cohen's d of the paired log ratios."""
+    p_value: float | None = None
+    """Of an ordering: that there is no difference; of a value: that it is within the tolerance. Adjusted for
+    all comparisons of the rule (Holm)."""
+    p_equivalent: float | None = None
+    """Of a value: that it is outside the tolerance (two one-sided tests)."""
     finding: Finding
 
 
@@ -134,7 +200,13 @@ class Verdict(Model):
     """Why the verdict is open; empty if it is not."""
     epochs: int
     """Epochs that the measurements rest on."""
+    seeds: int
+    """Seeds that they rest on."""
+    complete: bool = True
+    """Whether everything that the rule speaks of was run."""
     comparisons: list[Comparison]
+    order: list[Comparison] = []
+    """Of a value rule: whether the measured values have the order of the published ones."""
 
 
 class LeftOut(Model):
@@ -154,6 +226,7 @@ class BudgetSummary(Model):
     name: str
     description: str
     epochs: int
+    seeds: int
     overrides: list[str]
     uses_all_images: bool
 
@@ -161,7 +234,7 @@ class BudgetSummary(Model):
 class ClaimResult(Model):
     """Everything that the report says of a claim."""
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     claim: str
     title: str
     order: int
@@ -181,6 +254,51 @@ class ClaimResult(Model):
     def measurement(self, name: str) -> Measurement:
         """The measurement of that name."""
         return next(m for m in self.measurements if m.name == name)
+
+
+def summarise(record: RunRecord, record_digest: str, files: Sequence[str]) -> RunSummary:
+    """What the report says of a run, from its record alone.
+
+    Parameters
+    ----------
+    record
+        The record.
+    record_digest
+        SHA-256 of its file.
+    files
+        Paths of record, steps, images and evaluations, relative to the claim's folder.
+    """
+    session = record.sessions[-1]
+    last = None if record.diverged is not None else record.last
+    return RunSummary(
+        digest=record.spec.digest,
+        label=record.spec.label,
+        spec=dataclasses.asdict(record.spec),
+        epochs=record.epochs,
+        parameters=record.parameters,
+        train_loss=last.train_loss if last else None,
+        validation_loss=last.validation_loss if last else None,
+        diverged=record.divergence,
+        train_seconds=record.train_seconds,
+        step_milliseconds=record.step_milliseconds,
+        total_seconds=record.train_seconds + sum(epoch.validation_seconds for epoch in record.history),
+        peak_memory_mib=max(s.peak_memory_mib for s in record.sessions),
+        machine=session.machine,
+        versions=session.versions,
+        device=session.device,
+        dtype=session.dtype,
+        threads=session.threads,
+        origin_pass=session.origin_pass,
+        compiled=session.compiled,
+        commit=session.commit,
+        started=session.started,
+        data=record.data,
+        record_digest=record_digest,
+        record=files[0],
+        steps=files[1],
+        images=files[2],
+        evaluations=list(files[3:]),
+    )
 
 
 def read_result(folder: Path) -> ClaimResult:

@@ -13,9 +13,10 @@ import hashlib
 import json
 import math
 import os
+import re
 import tempfile
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +31,7 @@ It is part of every run's digest: raising it makes every run train anew, and a c
 leaves the arithmetic alone, a comment say, retrains nothing.
 """
 
-RECORD_FORMAT = 3
+RECORD_FORMAT = 4
 
 MODELS = {
     "gon": "GON",
@@ -45,6 +46,9 @@ MODELS = {
 }
 """Models: name in parameter files, and name as printed. What they do stands in `gon.models`."""
 
+EXACT_MODELS = ("pca",)
+"""Models that are computed in one pass, not trained: the same at every number of epochs, from every seed."""
+
 SPLITS = {
     "test": "all training images, validated on the test images",
     "held_out": "all training images but the last 10,000, validated on those",
@@ -58,7 +62,7 @@ _UNUSED = {
     "tied_autoencoder": ("inner_steps",),
     "glo": ("inner_steps",),
     "vae": ("inner_steps",),
-    "pca": ("inner_steps", "width", "activation", "learning_rate"),
+    "pca": ("inner_steps", "width", "activation", "learning_rate", "seed"),
     "variational_gon": ("inner_steps",),
     "implicit_gon": ("inner_steps", "activation"),
 }
@@ -194,7 +198,7 @@ class RunSpec:
                 parts.append(f"{key.replace('_', ' ')} {getattr(self, key):g}")
         if self.split != "test":
             parts.append("held-out split")
-        return ", ".join([*parts, f"seed {self.seed}"])
+        return ", ".join(parts if self.model in EXACT_MODELS else [*parts, f"seed {self.seed}"])
 
     def arguments(self) -> list[str]:
         """The spec as options of `gon train`; what has its default value is left out."""
@@ -219,8 +223,8 @@ class RunSpec:
         return (self.train_images, self.validation_images) == self.available_images
 
     def epochs_at(self, epochs: int) -> int:
-        """Epochs of this run at a budget: PCA is computed exactly in one pass, whatever the budget."""
-        return 1 if self.model == "pca" else epochs
+        """Epochs of this run at a budget; one for a model that is computed, whatever the budget."""
+        return 1 if self.model in EXACT_MODELS else epochs
 
     @property
     def pixels(self) -> int:
@@ -333,6 +337,10 @@ class RunRecord:
         The stretches of training that led here.
     diverged
         Where the loss stopped being finite, or None.
+    chain
+        A digest per epoch of the history, see `trajectory_chain`; `RunStore.save` fills it in.
+    files
+        SHA-256 of the files beside the record: "steps", "images" and "weights"; likewise.
     """
 
     spec: RunSpec
@@ -342,6 +350,8 @@ class RunRecord:
     history: list[Epoch]
     sessions: list[Session]
     diverged: Divergence | None = None
+    chain: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
     format: int = field(default=RECORD_FORMAT)
 
     @property
@@ -351,9 +361,34 @@ class RunRecord:
             raise GonError(f"run {self.spec.digest} ({self.spec.label}) diverged; it has no final loss")
         return self.history[-1]
 
+    @property
+    def trajectory(self) -> str:
+        """The last link of the chain: what the run gave, whenever and however long it took."""
+        return self.chain[-1] if self.chain else ""
+
+    @property
+    def divergence(self) -> str | None:
+        """Where the loss stopped being finite, in words; None if it did not."""
+        if self.diverged is None:
+            return None
+        return f"diverged in epoch {self.diverged.epoch}, step {self.diverged.step}"
+
+    @property
+    def train_seconds(self) -> float:
+        """Wall time of all training steps."""
+        return sum(epoch.train_seconds for epoch in self.history)
+
+    @property
+    def step_milliseconds(self) -> float | None:
+        """Mean wall time of a training step; None without a full epoch, or where nothing is trained."""
+        steps = len(self.history) * self.spec.steps_per_epoch
+        if self.spec.model in EXACT_MODELS or not steps:
+            return None
+        return 1e3 * self.train_seconds / steps
+
     def to_json(self) -> str:
-        """The record as indented JSON, the digest of its spec first."""
-        return json.dumps({"digest": self.spec.digest, **dataclasses.asdict(self)}, indent=1) + "\n"
+        """The record as indented JSON, the digest of its spec first, and that of all the rest last."""
+        return _sealed({"digest": self.spec.digest, **dataclasses.asdict(self)}, indent=1)
 
     @classmethod
     def from_json(cls, text: str, source: Path) -> Self:
@@ -369,11 +404,12 @@ class RunRecord:
         Raises
         ------
         GonError
-            If the text is cut short, lacks a key, or contradicts itself; names file, key and value.
+            If the text is cut short, lacks a key, contradicts itself, was altered after it was written, or
+            is of other data than the published files; names file, key and value.
         """
 
         def refuse(what: str) -> GonError:
-            return GonError(f"{source}: {what}. The file was left as it is; move it away to make it anew")
+            return GonError(f"{source}: {what}. {_HINT}")
 
         try:
             raw = json.loads(text)
@@ -381,7 +417,7 @@ class RunRecord:
             raise refuse(f"not a whole run record, not readable as JSON ({error})") from error
         if not isinstance(raw, dict):
             raise refuse("not a run record: expected a JSON object")
-        digest = raw.pop("digest", None)
+        digest, seal = raw.pop("digest", None), raw.pop("seal", None)
         try:
             if raw.get("format") != RECORD_FORMAT:
                 raise refuse(f"format: {raw.get('format')!r} is not known; allowed is {RECORD_FORMAT}")
@@ -411,7 +447,184 @@ class RunRecord:
                     )
         if record.diverged is None and len(record.history) != record.epochs:
             raise refuse(f"history: {len(record.history)} epochs, but epochs is {record.epochs!r}")
+        for file, md5 in DATASETS[record.spec.dataset].md5.items():
+            if record.data.get(file) != md5:
+                raise refuse(f"data: MD5 of {file} is {record.data.get(file)}, published is {md5}")
+        if text != record.to_json():
+            found = json.loads(record.to_json())["seal"]
+            raise refuse(f"altered after it was written: its digest is {found}, written was {seal}")
         return record
+
+
+def trajectory_chain(
+    spec: RunSpec, data: Mapping[str, str], history: Sequence[Epoch], step_losses: Sequence[float]
+) -> list[str]:
+    """Chain the epochs of a trajectory: a digest for each, over its losses and the digest before it.
+
+    Equal trainings have equal chains, whatever machine and time they took, and a longer training goes on
+    with the chain of a shorter one. A loss that was altered breaks every link from there on.
+
+    Parameters
+    ----------
+    spec, data
+        What was run, and the digests of the data: where the chain starts.
+    history
+        The epochs.
+    step_losses
+        Training loss of every step, SSE per image.
+
+    Returns
+    -------
+    list of str
+        SHA-256 in hexadecimal, one per epoch.
+    """
+    link = _sha256(_canonical([spec.digest, dict(sorted(data.items()))]))
+    chain = []
+    for epoch in history:
+        steps = step_losses[(epoch.epoch - 1) * spec.steps_per_epoch : epoch.epoch * spec.steps_per_epoch]
+        losses = [epoch.train_loss, epoch.validation_loss, [f"{loss:.9g}" for loss in steps]]
+        link = _sha256(_canonical([link, epoch.epoch, *losses]))
+        chain.append(link)
+    return chain
+
+
+def _canonical(content: object) -> str:
+    return json.dumps(content, separators=(",", ":"))
+
+
+def _sha256(content: str | bytes) -> str:
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def _sealed(content: Mapping[str, Any], indent: int | None = None) -> str:
+    """A mapping as JSON whose last key is the digest of the rest."""
+    separators = (",", ":") if indent is None else None
+    sealed = {**content, "seal": _sha256(_canonical(content))}
+    return json.dumps(sealed, indent=indent, separators=separators) + "\n"
+
+
+_HINT = "The file was left as it is; move it away to make it anew"
+
+
+def read_record(path: Path, files: Mapping[str, Path]) -> RunRecord:
+    """Read a record, and check it and the files beside it against their digests.
+
+    Parameters
+    ----------
+    path
+        The record.
+    files
+        "steps", "images" or "weights" to the file that holds them.
+
+    Raises
+    ------
+    GonError
+        If one cannot be read, was altered after it was written, or belongs to another record.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise GonError(f"{path}: cannot read the run record ({error})") from error
+    record = RunRecord.from_json(text, path)
+    for kind, file in files.items():
+        found = sha256_of_file(file)
+        if found != record.files.get(kind):
+            raise GonError(
+                f"{file}: altered after it was written, or of another run: its SHA-256 is {found}, "
+                f"{path} says {record.files.get(kind)}. {_HINT}"
+            )
+    if "steps" in files:
+        _check_trajectory(record, path, files["steps"])
+    return record
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file, as sha256sum prints it; `GonError` names a file that cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise GonError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _check_trajectory(record: RunRecord, path: Path, steps_path: Path) -> None:
+    """Check a record's chain, and that its training losses are the means of its steps."""
+    losses = _read_steps(steps_path)
+    spec = record.spec
+    chain = trajectory_chain(spec, record.data, record.history, losses)
+    for epoch, found, written in zip(record.history, chain, record.chain, strict=False):
+        steps = losses[(epoch.epoch - 1) * spec.steps_per_epoch : epoch.epoch * spec.steps_per_epoch]
+        mean = math.fsum(steps) / max(1, len(steps))
+        # The losses are written with the nine digits that tell any two float32 apart.
+        if found != written or not math.isclose(mean, epoch.train_loss, rel_tol=1e-7):
+            raise GonError(
+                f"{path}: chain: epoch {epoch.epoch} does not follow from its losses and those in "
+                f"{steps_path.name}. {_HINT}"
+            )
+    if len(record.chain) != len(record.history):
+        raise GonError(f"{path}: chain: {len(record.chain)} links for {len(record.history)} epochs. {_HINT}")
+    expected = spec.steps_per_epoch * (record.diverged.epoch if record.diverged else record.epochs)
+    if len(losses) != expected:
+        raise GonError(f"{steps_path}: {len(losses)} steps, expected {expected}. {_HINT}")
+
+
+def _read_steps(path: Path) -> list[float]:
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return [float(row["train_loss"]) for row in csv.DictReader(stream)]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise GonError(f"{path}: cannot read the training loss of every step ({error!r})") from error
+
+
+def read_derived(path: Path, spec: RunSpec, epochs: int, key: str, trajectory: str = "") -> dict[str, Any]:
+    """Read what was derived from a run: `images` or `losses` by name.
+
+    Parameters
+    ----------
+    path
+        The file.
+    spec, epochs
+        The run that it must be of.
+    key
+        "images" or "losses".
+    trajectory
+        The trajectory that it must have been derived from, see `RunRecord.trajectory`.
+
+    Raises
+    ------
+    GonError
+        If the file is missing, cut short, altered after it was written, or of another run.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise GonError(f"{path}: cannot be read as JSON ({error}). {_HINT}") from error
+    if not isinstance(content, dict) or not isinstance(content.get(key), dict):
+        raise GonError(f"{path}: the key {key!r} is missing. {_HINT}")
+    seal = content.pop("seal", None)
+    if _sealed(content) != text:
+        raise GonError(
+            f"{path}: altered after it was written: its digest is {_sha256(_canonical(content))}, written "
+            f"was {seal}. {_HINT}"
+        )
+    found = content.get("digest"), content.get("epochs"), content.get("trajectory")
+    if found != (spec.digest, epochs, trajectory):
+        raise GonError(
+            f"{path}: is of run {found[0]!r} with {found[1]!r} epochs, trajectory {found[2]!r}; expected "
+            f"run {spec.digest!r} with {epochs}, trajectory {trajectory!r}. {_HINT}"
+        )
+    values: dict[str, Any] = content[key]
+    return values
+
+
+def read_evaluation(path: Path, record: RunRecord) -> dict[str, float]:
+    """Read the losses of a further evaluation, by name; see `read_derived`."""
+    losses = read_derived(path, record.spec, record.epochs, "losses", record.trajectory)
+    for name, value in losses.items():
+        if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+            raise GonError(f"{path}: losses: {name!r} is {value!r}; a finite number from 0 up is allowed")
+    return typing.cast(dict[str, float], losses)
 
 
 class RunStore:
@@ -467,41 +680,33 @@ class RunStore:
         return all(path(spec, epochs).exists() for path in paths)
 
     def load(self, spec: RunSpec, epochs: int) -> RunRecord:
-        """Read and check a record.
+        """Read a record, and check it and the files beside it.
 
         Raises
         ------
         GonError
-            If it is missing, cut short, or not the record of this spec and number of epochs.
+            If it is missing, cut short, altered, or not the record of this spec and number of epochs.
         """
         path = self.record_path(spec, epochs)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise GonError(f"{path}: cannot read the run record ({error})") from error
-        record = RunRecord.from_json(text, path)
+        weights = self.weights_path(spec, epochs)
+        files = {"steps": self.steps_path(spec, epochs), "images": self.images_path(spec, epochs)}
+        record = read_record(path, files | ({"weights": weights} if weights.exists() else {}))
         if record.spec != spec or record.epochs != epochs:
             raise GonError(
                 f"{path}: holds run {record.spec.digest} with {record.epochs} epochs; expected run "
-                f"{spec.digest} with {epochs}. The file was left as it is; move it away to make it anew"
+                f"{spec.digest} with {epochs}. {_HINT}"
             )
         return record
 
+    def recorded(self, folder: str) -> list[int]:
+        """Numbers of epochs up to which the run of a folder is recorded, ascending."""
+        names = [path.name for path in (self.root / folder).glob("epochs-*.json")]
+        return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"epochs-(\d+)\.json", name)))
+
     def load_steps(self, spec: RunSpec, epochs: int) -> list[float]:
         """Read the training loss of every step, a summed squared error per image of the batch."""
-        path = self.steps_path(spec, epochs)
-        try:
-            with path.open(newline="", encoding="utf-8") as stream:
-                losses = [float(row["train_loss"]) for row in csv.DictReader(stream)]
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise GonError(f"{path}: cannot read the training loss of every step ({error!r})") from error
-        expected = spec.steps_per_epoch * epochs
-        if len(losses) != expected and self.load(spec, epochs).diverged is None:
-            raise GonError(
-                f"{path}: {len(losses)} steps, expected {expected}. The file was left as it is; "
-                "move it away to make it anew"
-            )
-        return losses
+        self.load(spec, epochs)
+        return _read_steps(self.steps_path(spec, epochs))
 
     def load_images(self, spec: RunSpec, epochs: int) -> dict[str, list[Image]]:
         """Read the images that a model made: kind, such as `reconstructions`, to its images.
@@ -509,10 +714,10 @@ class RunStore:
         Raises
         ------
         GonError
-            If the file is missing, cut short, or of another run.
+            If the file is missing, cut short, altered, or of another run.
         """
-        path = self.images_path(spec, epochs)
-        images: dict[str, list[Image]] = self._load_derived(path, spec, epochs, "images")
+        self.load(spec, epochs)
+        images: dict[str, list[Image]] = read_derived(self.images_path(spec, epochs), spec, epochs, "images")
         return images
 
     def load_evaluation(self, spec: RunSpec, epochs: int, evaluation: str) -> dict[str, float]:
@@ -521,44 +726,46 @@ class RunStore:
         Raises
         ------
         GonError
-            If the file is missing, cut short, or of another run.
+            If the file is missing, cut short, altered, or of another run.
         """
-        path = self.evaluation_path(spec, epochs, evaluation)
-        losses = self._load_derived(path, spec, epochs, "losses")
-        for name, value in losses.items():
-            if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-                raise GonError(f"{path}: losses: {name!r} is {value!r}; a finite number from 0 up is allowed")
-        return typing.cast(dict[str, float], losses)
+        return read_evaluation(self.evaluation_path(spec, epochs, evaluation), self.load(spec, epochs))
 
-    def _load_derived(self, path: Path, spec: RunSpec, epochs: int, key: str) -> dict[str, Any]:
-        hint = "The file was left as it is; move it away to make it anew"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise GonError(f"{path}: cannot be read as JSON ({error}). {hint}") from error
-        if not isinstance(content, dict) or not isinstance(content.get(key), dict):
-            raise GonError(f"{path}: the key {key!r} is missing. {hint}")
-        found = content.get("digest"), content.get("epochs")
-        if found != (spec.digest, epochs):
-            raise GonError(
-                f"{path}: is of run {found[0]!r} with {found[1]!r} epochs; expected run {spec.digest!r} "
-                f"with {epochs}. {hint}"
-            )
-        values: dict[str, Any] = content[key]
-        return values
+    def save_images(self, spec: RunSpec, epochs: int, images: Mapping[str, list[Image]]) -> None:
+        """Write the images that a model made, before its record, which keeps their digest."""
+        self._save_derived(self.images_path(spec, epochs), spec, epochs, {"trajectory": "", "images": images})
 
-    def save_derived(
-        self, path: Path, spec: RunSpec, epochs: int, key: str, values: Mapping[str, Any]
-    ) -> None:
-        """Write what was derived from a run: `images` or `losses` by name."""
-        content = {"digest": spec.digest, "epochs": epochs, key: values}
-        write_atomically(path, json.dumps(content, separators=(",", ":")) + "\n")
+    def save_evaluation(self, record: RunRecord, evaluation: str, losses: Mapping[str, float]) -> None:
+        """Write the losses that one of `EVALUATIONS` gave, by name."""
+        path = self.evaluation_path(record.spec, record.epochs, evaluation)
+        derived = {"trajectory": record.trajectory, "losses": losses}
+        self._save_derived(path, record.spec, record.epochs, derived)
 
-    def save(self, record: RunRecord, step_losses: list[float]) -> None:
-        """Write a record and its steps, whole or not at all."""
+    def _save_derived(self, path: Path, spec: RunSpec, epochs: int, derived: Mapping[str, Any]) -> None:
+        write_atomically(path, _sealed({"digest": spec.digest, "epochs": epochs, **derived}))
+
+    def save(self, record: RunRecord, step_losses: Sequence[float]) -> RunRecord:
+        """Write a record and its steps, whole or not at all; images and weights must be there before.
+
+        Returns
+        -------
+        RunRecord
+            The record as it was written, with its chain and the digests of the files beside it.
+        """
+        of = (record.spec, record.epochs)
         lines = ["step,train_loss", *(f"{i},{loss:.9g}" for i, loss in enumerate(step_losses, start=1))]
-        write_atomically(self.steps_path(record.spec, record.epochs), "\n".join(lines) + "\n")
-        write_atomically(self.record_path(record.spec, record.epochs), record.to_json())
+        write_atomically(self.steps_path(*of), "\n".join(lines) + "\n")
+        paths = {
+            "steps": self.steps_path(*of),
+            "images": self.images_path(*of),
+            "weights": self.weights_path(*of),
+        }
+        sealed = dataclasses.replace(
+            record,
+            chain=trajectory_chain(record.spec, record.data, record.history, step_losses),
+            files={kind: sha256_of_file(path) for kind, path in paths.items() if path.exists()},
+        )
+        write_atomically(self.record_path(*of), sealed.to_json())
+        return sealed
 
     @contextlib.contextmanager
     def lock(self, spec: RunSpec) -> Iterator[None]:

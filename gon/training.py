@@ -14,7 +14,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,9 +25,18 @@ from gon.errors import GonError, UsageError
 from gon.evaluation import evaluate, kept_statistics, make_images, to_float, validation_loss
 from gon.models import ORIGIN_PASSES, PCA, GradientOriginNetwork, build_model
 from gon.progress import Progress, write_progress
-from gon.runs import Divergence, Epoch, RunRecord, RunSpec, RunStore, Session, write_atomically
+from gon.runs import (
+    Divergence,
+    Epoch,
+    RunRecord,
+    RunSpec,
+    RunStore,
+    Session,
+    trajectory_chain,
+    write_atomically,
+)
 
-CHECKPOINT_FORMAT = 3
+CHECKPOINT_FORMAT = 4
 COMPILE_AFTER_EPOCHS = 10
 """Epochs that run uncompiled. Compiling pays for itself after about as many (docs/performance.md).
 The number is fixed, and not the budget's length, so that a continued run equals an uninterrupted one."""
@@ -47,6 +56,8 @@ class Trajectory:
         "cpu" or "cuda".
     origin_pass
         One of `gon.models.ORIGIN_PASSES`.
+    digests
+        Digests of the data, for the record.
 
     Notes
     -----
@@ -62,8 +73,10 @@ class Trajectory:
         *,
         device: str = "cpu",
         origin_pass: str = "fast",
+        digests: dict[str, str] | None = None,
     ) -> None:
         self.spec = spec
+        self.data = digests or {}
         self.device = torch.device(device)
         self.images = images.to(self.device)
         self.validation_images = validation_images.to(self.device)
@@ -134,21 +147,11 @@ class Trajectory:
         self.model.training_loss = compiled
         self.compiled = f"from epoch {epoch}"
 
-    def train_epoch(self, progress: "ProgressWriter | None" = None) -> None:
+    def train_epoch(self, progress: "StepObserver | None" = None) -> None:
         """Train one epoch and validate, or note where the loss stopped being finite."""
         spec, epoch = self.spec, len(self.history) + 1
         started = time.perf_counter()
-        order = torch.randperm(len(self.images), generator=self.batch_order).to(self.device)
-        losses = torch.empty(spec.steps_per_epoch, device=self.device)
-        self.model.train()
-        if isinstance(self.model, PCA):
-            self.model.fit(self.images)
-        step = self._prepare_step(epoch)
-        for i in range(spec.steps_per_epoch):
-            losses[i] = step(order[i * spec.batch_size : (i + 1) * spec.batch_size])
-            if progress is not None:
-                progress.update((epoch - 1) * spec.steps_per_epoch + i + 1, losses[: i + 1])
-        losses = losses.cpu()
+        losses = self.train_steps(spec.steps_per_epoch, progress)
         trained = time.perf_counter()
         finite = torch.isfinite(losses)
         self.step_losses.append(losses)
@@ -169,14 +172,46 @@ class Trajectory:
             )
         )
 
-    def record(self, epochs: int, digests: dict[str, str]) -> RunRecord:
+    def train_steps(self, steps: int, progress: "StepObserver | None" = None) -> Tensor:
+        """Take the first steps of the epoch at hand.
+
+        Parameters
+        ----------
+        steps
+            How many, up to those of an epoch.
+        progress
+            Is told of every step.
+
+        Returns
+        -------
+        Tensor
+            Their losses [steps] on the CPU, SSE per image.
+        """
+        spec, done = self.spec, len(self.history) * self.spec.steps_per_epoch
+        order = torch.randperm(len(self.images), generator=self.batch_order).to(self.device)
+        losses = torch.empty(steps, device=self.device)
+        self.model.train()
+        if isinstance(self.model, PCA):
+            self.model.fit(self.images)
+        step = self._prepare_step(len(self.history) + 1)
+        for i in range(steps):
+            losses[i] = step(order[i * spec.batch_size : (i + 1) * spec.batch_size])
+            if progress is not None:
+                progress.update(done + i + 1, losses[: i + 1])
+        return losses.cpu()
+
+    def losses(self, epochs: int) -> list[float]:
+        """The loss of every step of the first epochs, SSE per image."""
+        return [loss for losses in self.step_losses[:epochs] for loss in losses.tolist()]
+
+    def record(self, epochs: int) -> RunRecord:
         """The record of the first `epochs` epochs."""
         diverged = self.diverged if self.diverged and self.diverged.epoch <= epochs else None
         return RunRecord(
             spec=self.spec,
             epochs=epochs,
             parameters=self.parameters,
-            data=digests,
+            data=self.data,
             history=self.history[:epochs],
             sessions=[
                 dataclasses.replace(session, last_epoch=min(session.last_epoch, epochs))
@@ -191,6 +226,7 @@ class Trajectory:
         return {
             "format": CHECKPOINT_FORMAT,
             "digest": self.spec.digest,
+            "data": self.data,
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "batch_order": self.batch_order.get_state(),
@@ -252,6 +288,13 @@ def _index_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> int:
     """Number under which an optimiser saves the state of a parameter."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return next(i for i, other in enumerate(parameters) if other is parameter)
+
+
+class StepObserver(Protocol):
+    """Is told of every step of a training."""
+
+    def update(self, step: int, epoch_losses: Tensor) -> None:
+        """Note that `step` steps are done, with the losses of this epoch's so far."""
 
 
 class ProgressWriter:
@@ -388,12 +431,18 @@ def train(
         prepare_process(threads)
         train_images, validation_images, digests = load_split(spec)
         new_run = functools.partial(
-            Trajectory, spec, train_images, validation_images, device=device, origin_pass=origin_pass
+            Trajectory,
+            spec,
+            train_images,
+            validation_images,
+            device=device,
+            origin_pass=origin_pass,
+            digests=digests,
         )
         run, keep_state = new_run(), True
         checkpoint = store.checkpoint_path(spec)
         if checkpoint.exists():
-            _load_checkpoint(run, checkpoint)
+            _load_checkpoint(run, checkpoint, store)
             if len(run.history) > epochs or (run.diverged and run.diverged.epoch > epochs):
                 # What the model was then is gone: train the shorter run again, and keep the longer one.
                 run, keep_state = new_run(), False
@@ -409,11 +458,9 @@ def train(
             ) from error
         finally:
             store.progress_path(spec).unlink(missing_ok=True)
-        record = run.record(epochs, digests)
-        kept_epochs = record.diverged.epoch if record.diverged else epochs
+        record = run.record(epochs)
         _save_outputs(run, epochs, store)
-        store.save(record, torch.cat(run.step_losses[:kept_epochs]).tolist())
-        return record
+        return store.save(record, run.losses(record.diverged.epoch if record.diverged else epochs))
 
 
 def _save_outputs(run: Trajectory, epochs: int, store: RunStore) -> None:
@@ -422,13 +469,7 @@ def _save_outputs(run: Trajectory, epochs: int, store: RunStore) -> None:
     if not run.diverged:
         images = make_images(run.model, run.images, run.validation_images)
         _save_tensors(run.model.state_dict(), store.weights_path(spec, epochs))
-    store.save_derived(
-        store.images_path(spec, epochs),
-        spec,
-        epochs,
-        "images",
-        {kind: tensor.tolist() for kind, tensor in images.items()},
-    )
+    store.save_images(spec, epochs, {kind: tensor.tolist() for kind, tensor in images.items()})
 
 
 def load_split(spec: RunSpec) -> tuple[Tensor, Tensor, dict[str, str]]:
@@ -477,12 +518,13 @@ def evaluate_run(spec: RunSpec, epochs: int, store: RunStore, evaluation: str, *
             return
         prepare_process(threads)
         losses: dict[str, float] = {}
-        if store.load(spec, epochs).diverged is None:
+        record = store.load(spec, epochs)
+        if record.diverged is None:
             _, validation_images, _ = load_split(spec)
             model = build_model(spec)
             model.load_state_dict(_load_tensors(store.weights_path(spec, epochs)))
             losses = evaluate(model, validation_images, evaluation)
-        store.save_derived(path, spec, epochs, "losses", losses)
+        store.save_evaluation(record, evaluation, losses)
 
 
 def _continue(run: Trajectory, epochs: int, store: RunStore, keep_state: bool) -> None:
@@ -490,7 +532,7 @@ def _continue(run: Trajectory, epochs: int, store: RunStore, keep_state: bool) -
     if len(run.history) >= epochs or run.diverged:
         return
     earlier = list(run.sessions)
-    session = _new_session(run)
+    session = session_of(run)
     progress = ProgressWriter(
         store.progress_path(run.spec), run.spec, epochs, len(run.history) * run.spec.steps_per_epoch
     )
@@ -507,7 +549,8 @@ def _continue(run: Trajectory, epochs: int, store: RunStore, keep_state: bool) -
             _save_tensors(run.state(), store.checkpoint_path(run.spec))
 
 
-def _new_session(run: Trajectory) -> Session:
+def session_of(run: Trajectory) -> Session:
+    """A session that begins with the next epoch: what this process runs on."""
     first_epoch = len(run.history) + 1
     machine = provenance.machine()
     if run.device.type == "cuda":
@@ -557,8 +600,8 @@ def _load_tensors(path: Path) -> dict[str, Any]:
     return state
 
 
-def _load_checkpoint(run: Trajectory, path: Path) -> None:
-    """Continue from a checkpoint."""
+def _load_checkpoint(run: Trajectory, path: Path, store: RunStore) -> None:
+    """Continue from a checkpoint that agrees with the data and with every record of the run."""
     state = _load_tensors(path)
     found = (state.get("format"), state.get("digest"))
     if found != (CHECKPOINT_FORMAT, run.spec.digest):
@@ -566,4 +609,18 @@ def _load_checkpoint(run: Trajectory, path: Path) -> None:
             f"{path}: a checkpoint of format {found[0]!r} and run {found[1]!r}; expected format "
             f"{CHECKPOINT_FORMAT} and run {run.spec.digest!r}. {_HINT}"
         )
+    if state["data"] != run.data:
+        changed = next(
+            key for key in {**state["data"], **run.data} if state["data"].get(key) != run.data.get(key)
+        )
+        raise GonError(
+            f"{path}: was trained on other data: its digest of {changed} is {state['data'].get(changed)}, "
+            f"that of the data in place {run.data.get(changed)}. {_HINT}"
+        )
     run.load_state(state)
+    chain = trajectory_chain(run.spec, run.data, run.history, run.losses(len(run.history)))
+    for epochs in store.recorded(run.spec.digest):
+        known = store.load(run.spec, epochs).chain
+        if known[: len(chain)] != chain[: len(known)]:
+            record = store.record_path(run.spec, epochs)
+            raise GonError(f"{path}: its losses differ from those recorded in {record}. {_HINT}")

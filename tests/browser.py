@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -114,3 +115,30 @@ def repeated_ids(path: Path) -> list[str]:
     soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
     counts = Counter(str(element["id"]) for element in soup.find_all(id=True))
     return [name for name, count in counts.items() if count > 1]
+
+
+RESULTS = ("summary", "results", "improvement", "beyond", "discussion")
+"""Ids of what speaks of results."""
+NOT_FROM_RUNS = "blockquote, .given, .published, th, caption, figcaption, h2, h3, h4, svg, code, .source"
+"""Quotations, what parameters say, published values, headings, and figures with the links to their data."""
+
+
+def homeless_numbers(path: Path) -> tuple[int, list[str]]:
+    """Walk over the results of a page: how many numbers lead to the cards of their runs, and which do not."""
+    soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    exempt = {id(element) for element in soup.select(NOT_FROM_RUNS)}
+    led, homeless = 0, []
+    for name in RESULTS:
+        section = soup.find(id=name)
+        assert section is not None, name
+        for text in section.find_all(string=re.compile(r"\d")):
+            above = list(text.parents)
+            if any(id(element) in exempt for element in above):
+                continue
+            (link,) = [str(element["href"]) for element in above if element.name == "a"] or [""]
+            if link.startswith(("#run-", "#seeds-of-run-")):
+                assert soup.select(f'[id="{link[1:]}"] dl.facts'), f"no card at {link}"
+                led += 1
+            elif not link.startswith(("#runs", "#ref-")):
+                homeless.append(" ".join(text.parent.get_text(" ").split())[:200])
+    return led, homeless

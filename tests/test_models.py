@@ -430,9 +430,9 @@ def test_an_evaluation_belongs_to_its_run(tmp_path: Path) -> None:
     good = path.read_text()
     for bad, complaint in (
         (good[:40], "cannot be read as JSON"),
-        (good.replace(spec.digest, "0" * 16), "is of run '0000000000000000'"),
+        (good.replace(spec.digest, "0" * 16), "altered after it was written"),
         (good.replace('"losses"', '"other"'), "the key 'losses' is missing"),
-        (good.replace('"batch_statistics":', '"batch_statistics":-'), "a finite number from 0 up is allowed"),
+        (good.replace('"batch_statistics":', '"batch_statistics":-'), "altered after it was written"),
     ):
         assert bad != good
         path.write_text(bad)

@@ -85,3 +85,28 @@ def test_pca_is_planned_once_for_all_budgets() -> None:
 def test_a_wrong_entry_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         study_with(tmp_path, "two_step", change).plan()
+
+
+def test_budgets_say_how_many_seeds_and_a_person_may_change_it() -> None:
+    assert [load_study(name).budget.seeds for name in ("quick", "standard", "paper")] == [1, 3, 5]
+    study = load_study("quick", ["seeds=2"])
+    runs = [run.spec for run in study.plan() if "two_step" in run.claims]
+    assert sorted((spec.inner_steps, spec.seed) for spec in runs) == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    with pytest.raises(UsageError, match="seeds"):
+        load_study("quick", ["seeds=0"])
+
+
+def test_a_seed_in_a_grid_stands_and_a_computed_model_has_one(tmp_path: Path) -> None:
+    change = {"runs": [{"latent_dim": 8, "seed": 7}, {"model": "pca", "latent_dim": 8}]}
+    study = study_with(tmp_path, "two_step", change, "standard")
+    seeds = [(run.spec.model, run.spec.seed) for run in study.plan() if "two_step" in run.claims]
+    assert seeds == [("gon", 7), ("pca", 0)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("version", 0), ("date", "soon"), ("alpha", 1.5), ("margin", -0.1), ("needs_seeds", 1)]
+)
+def test_a_rule_that_is_no_rule_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    rules = yaml.safe_load((PROJECT / "params/claims/two_step.yaml").read_text())["rules"]
+    with pytest.raises(UsageError, match=f"two_step.yaml.*{key}"):
+        study_with(tmp_path, "two_step", {"rules": [{**rules[0], key: value}]})

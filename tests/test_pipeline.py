@@ -1,5 +1,6 @@
 """The whole pipeline at smoke, through Snakemake and papermill, in a copy of the project."""
 
+import dataclasses
 import json
 import os
 import re
@@ -7,15 +8,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pypdf
 import pytest
-from browser import check_page, chromium, open_browser
+from browser import check_page, chromium, homeless_numbers, open_browser
 from bs4 import BeautifulSoup
 
 from gon.data import data_dir
 from gon.params import PROJECT
-from gon.reporting.formats import number
+from gon.reporting.formats import change, number
+from gon.runs import RunSpec, RunStore
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -95,28 +98,40 @@ def test_every_measured_number_is_that_of_the_record_it_leads_to(project: Projec
     for link in soup.select('section a[href^="#run-"]:has(data)'):
         digest = str(link["href"]).removeprefix("#run-")
         shown = float(str(link.select_one("data")["value"]))  # type: ignore[index]
-        assert any(shown == pytest.approx(value, rel=1e-12) for value in numbers_of(project, digest)), link
-        assert link.get_text().strip() == number(shown)
-        assert number(shown) in printed
+        other = link.find_next_sibling()
+        if other is not None and other.name == "sup":  # a relative difference, and the run that it is to
+            first, second = numbers_of(project, digest), numbers_of(project, str(other.a["href"])[5:])
+            expected = {first[key] / second[key] - 1 for key in first.keys() & second.keys()}
+            assert link.get_text().strip() == change(shown)
+        else:
+            expected = set(numbers_of(project, digest).values())
+            assert link.get_text().strip() == number(shown)
+            assert number(shown) in printed
+        assert any(shown == pytest.approx(value, rel=1e-9) for value in expected), link
         followed.add(digest)
     assert len(followed) == 16
+    led, homeless = homeless_numbers(project.root / "report-smoke/index.html")
+    assert (led >= len(followed), homeless) == (True, [])
 
 
-def numbers_of(project: Project, digest: str) -> set[float]:
+def numbers_of(project: Project, digest: str) -> dict[str, float]:
     """Every number that the report may take from a run, computed here from its files alone."""
     (path,) = (project.root / "runs" / "smoke" / digest).glob("epochs-[12].json")
     record = json.loads(path.read_text())
     last = record["history"][-1]
-    numbers = {last["train_loss"], last["validation_loss"], record["parameters"]}
-    numbers.add(last["validation_loss"] - last["train_loss"])
+    numbers = {key: last[key] for key in ("train_loss", "validation_loss")}
+    numbers["parameters"] = record["parameters"]
+    numbers["gap"] = last["validation_loss"] - last["train_loss"]
     if record["spec"]["model"] != "pca":
-        numbers.add(1e3 * sum(epoch["train_seconds"] for epoch in record["history"]) / (2 * 640 // 64))
+        seconds = sum(epoch["train_seconds"] for epoch in record["history"])
+        numbers["milliseconds"] = 1e3 * seconds / (2 * 640 // 64)
     for name in ("protocols", "fitting"):
         evaluation = path.with_suffix(f".{name}.json")
         if evaluation.exists():
             losses = json.loads(evaluation.read_text())["losses"]
-            numbers |= set(losses.values())
-            numbers |= {loss / losses.get("batch_statistics", 1) for loss in losses.values()}
+            for key, loss in losses.items():
+                numbers[f"{name} {key}"] = loss
+                numbers[f"{name} {key}, ratio"] = loss / losses.get("batch_statistics", 1)
     return numbers
 
 
@@ -135,15 +150,35 @@ def test_a_template_edit_renders_only(project: Project) -> None:
     assert not re.search(r"^start\s+(train|notebook)", output, re.MULTILINE)
 
 
-def test_a_record_altered_by_hand_changes_table_sentence_and_verdict(project: Project) -> None:
-    """The run with two inner steps is given a much lower loss: the numbers, too close before, tell."""
-    before = project.result("two_step")
-    (one,) = [run for run in before["runs"] if run["spec"]["inner_steps"] == 2]  # type: ignore[attr-defined]
+def test_a_record_altered_by_hand_is_refused_and_never_used(project: Project) -> None:
+    """The loss of a run with two inner steps is made much lower, with an editor."""
+    (one,) = [run for run in project.result("two_step")["runs"] if run["spec"]["inner_steps"] == 2]  # type: ignore[attr-defined]
     path = project.root / "runs" / "smoke" / one["digest"] / "epochs-2.json"
     original, page = path.read_text(), project.page()
     record = json.loads(original)
     record["history"][-1]["train_loss"] = 1.2345
-    path.write_text(json.dumps(record, indent=1))
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    output = project.gon("run", "--budget", "smoke", status=1)
+    assert f"{one['digest']}/epochs-2.json: altered after it was written" in output
+    assert project.page() == page
+    verified = project.gon("verify", "--budget", "smoke", "--runs", "1", "--steps", "2", status=1)
+    assert f"{one['digest']}/epochs-2.json" in verified and "damaged" in verified
+    path.write_text(original)
+    project.gon("run", "--budget", "smoke")
+
+
+def test_a_record_that_is_another_changes_table_sentence_and_verdict(project: Project) -> None:
+    """A lower loss in record, steps and digests alike: only training again can tell (test_integrity.py)."""
+    before = project.result("two_step")
+    (one,) = [run for run in before["runs"] if run["spec"]["inner_steps"] == 2]  # type: ignore[attr-defined]
+    store, spec = RunStore(project.root / "runs" / "smoke"), RunSpec.from_mapping(one["spec"])
+    record, steps = store.load(spec, 2), store.load_steps(spec, 2)
+    original = {path: path.read_bytes() for path in store.folder(spec).iterdir()}
+    page, size = project.page(), spec.steps_per_epoch
+    last = dataclasses.replace(record.history[-1], train_loss=1.2345)
+    store.save(
+        dataclasses.replace(record, history=[record.history[0], last]), [*steps[:size], *([1.2345] * size)]
+    )
     output = project.gon("run", "--budget", "smoke")
     assert not re.search(r"^start\s+train", output, re.MULTILINE)
     after = project.result("two_step")
@@ -155,8 +190,33 @@ def test_a_record_altered_by_hand_changes_table_sentence_and_verdict(project: Pr
     assert "1.2345" in table.read_text()
     assert project.page() != page
     assert "1.23" in project.page()
-    path.write_text(original)
+    for path, content in original.items():
+        path.write_bytes(content)
     project.gon("run", "--budget", "smoke")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: r["measurements"][0].update(value=0.1), "value is 0.1, the mean of its values"),
+        (lambda r: r["measurements"][0]["values"][0].update(value=0.1), "value is .*, the mean of"),
+        (lambda r: r["runs"][0].update(validation_loss=0.1), "validation_loss of run .* is 0.1, its record"),
+        (lambda r: r["runs"][0]["machine"].update(cores=64), "machine of run .*, its record"),
+        (lambda r: r["verdicts"][0].update(outcome="reproduced"), "outcome is 'reproduced', but the measur"),
+        (lambda r: r["verdicts"][0].update(seeds=5), "seeds is 5, but the measurements give 1"),
+    ],
+)
+def test_a_result_altered_by_hand_is_refused(project: Project, change: Any, words: str) -> None:
+    """What a notebook left is held against the records and the rules before it is rendered."""
+    path = project.root / "build" / "smoke" / "claims" / "two_step" / "result.json"
+    original, page = path.read_text(), project.page()
+    result = json.loads(original)
+    change(result)
+    path.write_text(json.dumps(result))
+    output = project.gon("report", str(path.parent), "--output", str(project.root / "report-smoke"), status=1)
+    path.write_text(original)
+    assert re.search(f"two_step/result.json: .*{words}", output), output
+    assert project.page() == page
 
 
 def test_a_changed_parameter_runs_only_what_depends_on_it(project: Project) -> None:
@@ -196,7 +256,7 @@ def test_a_run_that_diverges_is_recorded_and_shown_as_diverged(project: Project)
     path = project.root / "gon" / "training.py"
     original = path.read_text()
     path.write_text(original.replace("loss.detach()", "loss.detach().log().sqrt()"))
-    project.gon("run", "--budget", "smoke", "--set", "two_step.seed=1")
+    project.gon("run", "--budget", "smoke", "--set", "two_step.latent_dim=63")
     path.write_text(original)
     result = project.result("two_step")
     assert all(run["diverged"] and run["validation_loss"] is None for run in result["runs"])  # type: ignore[attr-defined]
@@ -255,11 +315,14 @@ def test_wrong_usage_is_one_clear_error(
     ("change", "words"),
     [
         (lambda text: text + "\n  - [", ("not valid YAML",)),
-        (lambda text: text.replace("margin: 0.5", "margin: -1"), ("margin", "-1")),
+        (lambda text: text.replace("margin: 0.05", "margin: -1"), ("margin", "-1")),
         (lambda text: text.replace("order: 3", "order: three"), ("order", "'three'")),
         (lambda text: text.replace("order: 3", "order: 3\ncolour: red"), ("colour", "known key")),
-        (lambda text: text.replace("  seed: 0", "  seeds: 0"), ("$seed",)),
-        (lambda text: text.replace("  seed: 0", "  seed: 0\n  depth: 3"), ("parameters.depth",)),
+        (lambda text: text.replace("  latent_dim: 64", "  latent: 64"), ("$latent_dim",)),
+        (
+            lambda text: text.replace("  latent_dim: 64", "  latent_dim: 64\n  depth: 3"),
+            ("parameters.depth",),
+        ),
     ],
 )
 def test_a_broken_parameter_file_is_named(project: Project, change: object, words: tuple[str, ...]) -> None:

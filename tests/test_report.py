@@ -1,5 +1,6 @@
 """The report as its readers get it: page, PDF, notebooks and data."""
 
+import datetime
 import re
 import subprocess
 import sys
@@ -8,17 +9,17 @@ from pathlib import Path
 
 import pypdf
 import pytest
-from browser import check_page, chromium, dead_links, open_browser, open_page
+import report_support
+from browser import check_page, chromium, dead_links, homeless_numbers, open_browser, open_page
 from bs4 import BeautifulSoup
 from playwright.sync_api import Browser
-from report_support import make_claim, make_notebook, make_result, measure, plausible_loss
+from report_support import begin, make_claim, make_notebook, plausible_loss
 
-from gon import verdicts
 from gon.errors import GonError
 from gon.params import PROJECT, ClaimParams, OrderingRule, Published, Source, load_study
 from gon.reporting import build_report
 from gon.reporting.formats import number
-from gon.results import Cell, read_result
+from gon.results import read_result
 from gon.runs import RunSpec
 
 CLAIMS = ("latent_size", "activations", "two_step")
@@ -84,7 +85,7 @@ def test_page_is_quiet_alone_accessible_and_fits_a_phone(built, browser, name):
 def test_page_reads_without_javascript(built, browser):
     with open_page(browser, built / "report/index.html", javascript=False) as (page, _):
         assert page.locator("h1").inner_text() == "Reproducing Gradient Origin Networks"
-        assert page.locator("svg[role=img]").count() == 3
+        assert page.locator("figure svg[role=img]").count() == 3
         assert page.locator("table.verdicts").is_visible()
 
 
@@ -124,7 +125,7 @@ def test_markup_of_the_prose_never_shows(built):
 
 
 def test_budget_stands_in_the_first_lines(built, tmp_path):
-    first = page_text(built / "report")[:700]
+    first = section_text(built / "report", "summary")[:700]
     assert "Budget “quick”: 1 epoch of training per run, where the published numbers stand after 500" in first
     assert "mean nothing" not in page_text(built / "report")
     smoke = make_report(tmp_path, budget="smoke")
@@ -158,6 +159,39 @@ def test_numbers_are_those_of_the_results_and_lead_to_their_runs(built):
             ]
 
 
+@pytest.fixture(scope="module")
+def with_seeds(tmp_path_factory) -> Path:
+    """A report on three seeds, whose rules are met by one epoch."""
+    folder = tmp_path_factory.mktemp("seeds")
+    claims = [folder / "claims" / name for name in (*CLAIMS, "model_comparison")]
+    for path in claims:
+        make_claim(path, path.name, overrides=("seeds=3",), needs_epochs=1)
+    build_report(claims, folder / "report", [])
+    return folder / "report"
+
+
+def test_every_number_of_the_results_leads_to_its_runs(built, with_seeds):
+    for report in (built / "report", with_seeds):
+        led, homeless = homeless_numbers(report / "index.html")
+        assert homeless == []
+        assert led > 40
+
+
+@needs_browser
+def test_intervals_n_and_seeds_are_shown(with_seeds, browser):
+    check_page(browser, with_seeds / "index.html")
+    with open_page(browser, with_seeds / "index.html") as (page, _):
+        cell = page.locator("#claim-two_step figure.table tbody tr").first.locator("td").last
+        assert re.fullmatch(r"41\.\d ± 0\.\d+, n = 3", " ".join(cell.inner_text().split()))
+        cell.locator("a").click()
+        group = page.locator(":target")
+        assert group.locator("article.run").count() == 3
+        assert [text.split("seed ")[1] for text in group.locator("h4").all_inner_texts()] == ["0", "1", "2"]
+        verdict = page.locator("#claim-two_step .verdict").first
+        assert "Reproduced: More inner steps give a lower training loss" in verdict.inner_text()
+        assert "95% interval" in verdict.inner_text() and "effect size" in verdict.inner_text()
+
+
 def test_values_of_different_budgets_are_not_compared(built):
     text = section_text(built / "report", "claim-latent_size")
     assert "not comparable with the published ones and are not compared" in text
@@ -173,7 +207,7 @@ def test_text_follows_the_measurements(built, tmp_path):
     assert "It is also published to be the lowest." in before
     report = make_report(tmp_path, budget="standard", loss=relu_wins)
     after = section_text(report, "claim-activations")
-    assert "ReLU has the lowest training loss, 14.0, followed by ELU" in after
+    assert re.search(r"ReLU has the lowest training loss, 14\.0 ± 0\.\d+, n = 3, followed by ELU", after)
     assert "Published to be lowest is ELU." in after
     assert "Not reproduced: ELU has a lower training loss" in after
     for text in (page_text(report), pdf_text(report)):
@@ -185,12 +219,11 @@ def test_verdict_is_reproduced_where_the_budget_reaches_and_the_numbers_do(tmp_p
         claim = load_study("paper").claim("latent_size")
         return claim.published.values[f"{spec.dataset}/{spec.latent_dim}"] * 1.02
 
-    report = make_report(tmp_path, ("latent_size",), budget="paper", loss=published)
+    report = make_report(tmp_path, ("latent_size",), overrides=("seeds=3",), needs_epochs=1, loss=published)
     text = section_text(report, "claim-latent_size")
     assert "Reproduced: On every data set" in text
     assert "Reproduced: Every validation loss" in text
-    assert "Of six values, six lie within 10% of what is published, and no do not" not in text
-    assert "All six values lie within 10% of what is published." in text
+    assert "Tolerance 10%: all six values have the published size." in text
     assert "All two rules" not in page_text(report)
 
 
@@ -198,13 +231,16 @@ def test_two_steps_are_described_as_a_pair(tmp_path):
     def worse(spec: RunSpec) -> float:
         return 90.0 if spec.inner_steps == 2 else 40.0
 
-    report = make_report(tmp_path, ("two_step",), loss=worse)
+    report = make_report(tmp_path / "three", ("two_step",), loss=worse, overrides=("seeds=3",))
+    text = section_text(report, "claim-two_step")
+    assert "Not reproduced: More inner steps give a lower training loss" in text
+    report = make_report(tmp_path / "one", ("two_step",), loss=worse)
     text = section_text(report, "claim-two_step")
     assert (
-        "one inner step has the lower training loss, 40.0 against 90.0 for two inner steps, 56% less" in text
+        "one inner step has the lower training loss, 40.0 against 90.0 for two inner steps, 56%† less" in text
     )
     assert "The published order is the other way round." in text
-    assert "Not reproduced: More inner steps give a lower training loss" in text
+    assert "there is 1 seed, the rule asks for 3" in text
 
 
 @pytest.mark.parametrize(
@@ -225,7 +261,7 @@ def test_the_first_lines_answer_whether_gon_beats_an_autoencoder(tmp_path, autoe
     build_report([tmp_path / "model_comparison"], tmp_path / "report", [])
     for text in (section_text(tmp_path / "report", "summary"), pdf_text(tmp_path / "report")):
         first = text[:1500]
-        assert f"Is GON better than an autoencoder? After 1 epoch, {answer}." in first
+        assert f"Is GON better than an autoencoder? After 1 epoch and with 1 seed, {answer}." in first
         lowest = "autoencoder" if autoencoder < 0.7 else "PCA"
         assert f"Lowest of all models that were run: {lowest}, MNIST, latent 64" in first
     text = section_text(tmp_path / "report", "claim-model_comparison")
@@ -264,11 +300,12 @@ def test_report_survives_any_number_of_diverged_runs(tmp_path, diverging):
     def loss(spec: RunSpec) -> float | None:
         return None if diverging is None or spec.activation in diverging else plausible_loss(spec)
 
-    report = make_report(tmp_path, loss=loss, budget="paper")
+    report = make_report(tmp_path, loss=loss, needs_epochs=1, overrides=("seeds=3",))
     assert "diverged" in page_text(report)
 
 
-def test_foreign_text_appears_as_text(tmp_path):
+def test_foreign_text_appears_as_text(tmp_path, monkeypatch):
+    monkeypatch.setitem(report_support.MACHINE, "processor", "U " + HOSTILE)
     result = make_claim(tmp_path / "claim", "two_step")
     hostile = result.model_copy(
         update={
@@ -291,7 +328,6 @@ def test_foreign_text_appears_as_text(tmp_path):
                 )
                 for table in result.tables
             ],
-            "runs": [run.model_copy(update={"label": "U " + HOSTILE}) for run in result.runs],
         }
     )
     (tmp_path / "claim/result.json").write_text(hostile.model_dump_json(), encoding="utf-8")
@@ -314,21 +350,19 @@ def test_foreign_text_appears_as_text(tmp_path):
 
 
 def test_a_fourth_claim_needs_no_other_file(tmp_path):
-    study = load_study("quick")
-    specs = [RunSpec(seed=1), RunSpec(seed=1, batch_size=128)]
-    small, large = (
-        measure(f"batch/{s.batch_size}", f"batch {s.batch_size}", s, study.budget, 40.0 + i)
-        for i, s in enumerate(specs)
-    )
     rule = OrderingRule(
         kind="ordering",
         name="smaller",
         statement="Small batches win.",
+        version=1,
+        date=datetime.date(2026, 1, 1),
+        alpha=0.05,
         margin=0.001,
         needs_epochs=1,
+        needs_seeds=2,
         because="Why not.",
     )
-    claim = ClaimParams(
+    params = ClaimParams(
         name="batch_size",
         title="Small batches are better",
         order=4,
@@ -336,29 +370,29 @@ def test_a_fourth_claim_needs_no_other_file(tmp_path):
         published=Published(statement="Nobody said so.", source=Source(key="nobody1900", where="nowhere")),
         method="By trying.",
         parameters={},
-        runs=[],
+        runs=[{"batch_size": [64, 128]}],
         rules=[rule],
     )
-    rows = [
-        [Cell(text="64"), Cell(measurement="batch/64")],
-        [Cell(text="128"), Cell(measurement="batch/128")],
-    ]
-    judged = [verdicts.judge_ordering(rule, [(small, large)], uses_all_images=True)]
-    tables = [("batch", "By batch size.", ["batch size", "loss"], rows)]
-    make_result(
+    specs = [RunSpec(seed=seed, batch_size=size) for seed in (1, 2) for size in (64, 128)]
+    claim = begin(
         tmp_path / "new",
-        claim,
-        study.budget,
+        params,
+        load_study("quick").budget,
         specs,
         lambda spec: 40.0 + (spec.batch_size == 128),
-        [small, large],
-        tables,
-        judged,
     )
+    small, large = (
+        claim.measure(f"batch/{size}", runs, "validation_loss", label=f"batch {size}")
+        for size in (64, 128)
+        for runs in claim.select(batch_size=size)
+    )
+    claim.add_table("batch", "By batch size.", ["batch size", "loss"], [["64", small], ["128", large]])
+    claim.judge_ordering("smaller", [(small, large)])
+    claim.save()
     make_claim(tmp_path / "two_step", "two_step")
     build_report([tmp_path / "new", tmp_path / "two_step"], tmp_path / "report", [])
     text = section_text(tmp_path / "report", "claim-batch_size")
-    assert "batch 64 has the lower validation loss, 40.0 against 41.0 for batch 128" in text
+    assert "batch 64 has the lower validation loss, 40.0 n = 2 against 41.0 n = 2 for batch 128" in text
     assert "Reproduced: Small batches win." in text
     assert "— nobody1900, nowhere" in text
     assert "Small batches are better" in pdf_text(tmp_path / "report")

@@ -328,7 +328,7 @@ def without_timings(path: Path) -> dict[str, object]:
     record = json.loads(path.read_text())
     for epoch in record["history"]:
         del epoch["train_seconds"], epoch["validation_seconds"]
-    del record["sessions"]
+    del record["sessions"], record["seal"]
     return dict(record)
 
 

@@ -1,19 +1,35 @@
 """Read the claim results, check that they fit together, and lay them out for the templates."""
 
 import datetime
+import math
+import re
 import shutil
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
+import pandas as pd
+import pydantic
+
 from gon.catalogue import DATASETS
 from gon.errors import GonError
 from gon.params import Headline
 from gon.reporting.formats import slug
-from gon.results import BudgetSummary, ClaimResult, RunSummary, Verdict, read_result
-from gon.runs import RunSpec
+from gon.results import (
+    BudgetSummary,
+    ClaimResult,
+    Measurement,
+    RunSummary,
+    Verdict,
+    read_result,
+    summarise,
+)
+from gon.runs import RunSpec, read_evaluation, read_record, sha256_of_file
+from gon.statistics import mean_interval
+from gon.verdicts import judge_again
 
 # Facts of an environment that depend on the model too.
 _PER_MODEL = ("device", "origin pass", "compiled")
@@ -80,6 +96,8 @@ class Run:
         Links to its further evaluations, by file name.
     claims
         The claims that rest on it.
+    losses
+        Training loss averaged over blocks of steps, as its curve is drawn.
     """
 
     summary: RunSummary
@@ -88,11 +106,59 @@ class Run:
     images: str
     evaluations: dict[str, str]
     claims: tuple[Claim, ...]
+    losses: tuple[float, ...]
 
     @property
     def anchor(self) -> str:
         """The id of its card."""
         return f"run-{slug(self.summary.digest)}"
+
+    @property
+    def first_loss(self) -> float:
+        """Where its curve starts."""
+        return self.losses[0]
+
+    @property
+    def last_loss(self) -> float:
+        """Where its curve ends."""
+        return self.losses[-1]
+
+    @property
+    def curve(self) -> str:
+        """Its training loss as points of an SVG line, 100 wide, 24 high, logarithmic; empty for one."""
+        if len(self.losses) < 2 or min(self.losses) <= 0 or min(self.losses) == max(self.losses):
+            return ""
+        logs = [math.log(loss) for loss in self.losses]
+        low, high = min(logs), max(logs)
+        return " ".join(
+            f"{100 * i / (len(logs) - 1):.1f},{23 - 22 * (y - low) / (high - low):.1f}"
+            for i, y in enumerate(logs)
+        )
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Runs of the same settings from different seeds.
+
+    Attributes
+    ----------
+    runs
+        The runs, in the order of their seeds.
+    """
+
+    runs: tuple[Run, ...]
+
+    @property
+    def anchor(self) -> str:
+        """The id of what holds their cards: the card itself if there is one only."""
+        first = self.runs[0]
+        return first.anchor if len(self.runs) == 1 else f"seeds-of-{first.anchor}"
+
+    @property
+    def label(self) -> str:
+        """The settings in words, without the seed where there are several."""
+        label = self.runs[0].summary.label
+        return label if len(self.runs) == 1 else re.sub(r", seed \d+$", "", label)
 
 
 @dataclass(frozen=True)
@@ -143,6 +209,27 @@ class Report:
             for key, value in (specs[0] if specs else {}).items()
             if all(spec.get(key) == value for spec in specs)
         }
+
+    @cached_property
+    def replicates(self) -> list[Replicates]:
+        """The runs, those together that differ in their seed only."""
+        groups: dict[tuple[tuple[str, str | int | float], ...], list[Run]] = {}
+        for run in self.runs:
+            settings = tuple(item for item in run.summary.spec.items() if item[0] != "seed")
+            groups.setdefault(settings, []).append(run)
+        return [
+            Replicates(tuple(sorted(runs, key=lambda run: run.summary.spec["seed"])))
+            for runs in groups.values()
+        ]
+
+    def groups(self, digests: Sequence[str]) -> list[Replicates]:
+        """The groups that hold these runs."""
+        wanted = set(digests)
+        return [group for group in self.replicates if wanted & {run.summary.digest for run in group.runs}]
+
+    def replicates_of(self, measurement: Measurement) -> Replicates:
+        """The runs behind a measured number."""
+        return self.groups(measurement.runs)[0]
 
     @property
     def left_out(self) -> int:
@@ -321,12 +408,82 @@ def _check(result: ClaimResult, folder: Path) -> None:
                 raise GonError(
                     f"{path}: table {table.name}: {len(row)} cells under {len(table.columns)} columns"
                 )
-    for run in result.runs:
-        _moment(run)
     for file in Claim(result, folder, False).files():
         inside = (folder / file).resolve().is_relative_to(folder.resolve())
         if not inside or not (folder / file).is_file():
             raise GonError(f"{path}: {file!r} is not a file in the claim's folder")
+    for run in result.runs:
+        _check_run(run, folder, path)
+    _check_numbers(result, path)
+
+
+def _check_run(run: RunSummary, folder: Path, path: Path) -> None:
+    """Check the copies of a run's files against their digests, and what the result says against them."""
+    record = read_record(folder / run.record, {"steps": folder / run.steps, "images": folder / run.images})
+    for file in run.evaluations:
+        read_evaluation(folder / file, record)
+    files = [run.record, run.steps, run.images, *run.evaluations]
+    recorded = summarise(record, sha256_of_file(folder / run.record), files)
+    for key in RunSummary.model_fields:
+        if getattr(run, key) != getattr(recorded, key):
+            raise GonError(
+                f"{path}: runs: {key} of run {run.digest} is {getattr(run, key)!r}, its record "
+                f"{folder / run.record} says {getattr(recorded, key)!r}"
+            )
+
+
+def _check_numbers(result: ClaimResult, path: Path) -> None:
+    """Check that means are those of their values, values those of their runs, and findings what they give."""
+    runs = {run.digest: run for run in result.runs}
+    for measurement in result.measurements:
+        what = f"{path}: measurements: {measurement.name}"
+        values = [entry.value for entry in measurement.values]
+        present = [value for value in values if value is not None]
+        mean = statistics.fmean(present) if present and len(present) == len(values) else None
+        if not _same(measurement.value, mean):
+            raise GonError(f"{what}: value is {measurement.value}, the mean of its values {mean}")
+        if not _same(measurement.interval, mean_interval(present) if mean is not None else None):
+            raise GonError(f"{what}: interval {measurement.interval} is not that of its values")
+        for entry in measurement.values:
+            if measurement.recorded is None:
+                continue
+            recorded = getattr(runs[entry.run], measurement.recorded, None)
+            if entry.value != recorded:
+                raise GonError(
+                    f"{what}: value of run {entry.run} is {entry.value}, its record says {recorded}"
+                )
+    for verdict in result.verdicts:
+        again = judge_again(verdict, result)
+        for key in Verdict.model_fields:
+            if not _same(getattr(verdict, key), getattr(again, key)):
+                raise GonError(
+                    f"{path}: verdicts: {verdict.rule.name}: {key} is {getattr(verdict, key)!r}, but the "
+                    f"measurements give {getattr(again, key)!r}"
+                )
+
+
+def _same(a: object, b: object) -> bool:
+    """Whether two results are equal, up to what another version of a library may round elsewhere."""
+    if isinstance(a, pydantic.BaseModel) and isinstance(b, pydantic.BaseModel):
+        return _same(a.model_dump(), b.model_dump())
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(value, b[key]) for key, value in a.items())
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+    return a == b
+
+
+def _curve(path: Path, points: int = 60) -> tuple[float, ...]:
+    """Losses of every step averaged over at most so many blocks; those that are finite."""
+    try:
+        losses = pd.read_csv(path)["train_loss"]
+    except (ValueError, KeyError) as error:
+        raise GonError(f"{path}: cannot read the training loss of every step ({error})") from error
+    length = max(1, -(-len(losses) // points))
+    means = losses.groupby(losses.index // length).mean()
+    return tuple(float(mean) for mean in means if math.isfinite(mean))
 
 
 def _moment(run: RunSummary) -> datetime.datetime:
@@ -341,13 +498,26 @@ def _require_one_budget(claims: Sequence[Claim]) -> None:
     """Refuse to mix budgets: the report names one in its first lines."""
     first = claims[0]
     for claim in claims:
-        budgets = [(b.name, b.epochs, b.uses_all_images) for b in (first.result.budget, claim.result.budget)]
+        budgets = [
+            (b.name, b.epochs, b.seeds, b.uses_all_images) for b in (first.result.budget, claim.result.budget)
+        ]
         if budgets[0] != budgets[1]:
             raise GonError(
-                f"claim {claim.result.claim} stands at budget {budgets[1][0]} ({budgets[1][1]} epochs), "
-                f"claim {first.result.claim} at {budgets[0][0]} ({budgets[0][1]} epochs); "
+                f"claim {claim.result.claim} stands at budget {budgets[1][0]} ({budgets[1][1]} epochs, "
+                f"{budgets[1][2]} seeds), claim {first.result.claim} at {budgets[0][0]} ({budgets[0][1]} "
+                f"epochs, {budgets[0][2]} seeds); "
                 "a report has one budget: execute the notebooks again"
             )
+
+
+def _require_same_data(first: dict[str, RunSummary], summary: RunSummary, claim: Claim) -> None:
+    """Refuse runs of one data set that saw different images."""
+    other = first.setdefault(str(summary.spec["dataset"]), summary)
+    if other.data != summary.data:
+        raise GonError(
+            f"{claim.folder / summary.record}: run {summary.digest} was trained on other data than run "
+            f"{other.digest}, though both name {summary.spec['dataset']}"
+        )
 
 
 def _runs(claims: Sequence[Claim]) -> tuple[Run, ...]:
@@ -356,9 +526,11 @@ def _runs(claims: Sequence[Claim]) -> tuple[Run, ...]:
     for claim in claims:
         for summary in claim.result.runs:
             users.setdefault(summary.digest, []).append((claim, summary))
+    data_of: dict[str, RunSummary] = {}
     runs = []
     for digest, uses in users.items():
         claim, summary = uses[0]
+        _require_same_data(data_of, summary, claim)
         for other, again in uses[1:]:
             same = summary.model_dump(include={"record", "steps", "images", "evaluations"})
             if again.model_copy(update=same) != summary:
@@ -372,5 +544,7 @@ def _runs(claims: Sequence[Claim]) -> tuple[Run, ...]:
             for user, use in uses
             for path in use.evaluations
         }
-        runs.append(Run(summary, *files, evaluations, tuple(user for user, _ in uses)))
+        _moment(summary)
+        losses = _curve(claim.folder / summary.steps)
+        runs.append(Run(summary, *files, evaluations, tuple(user for user, _ in uses), losses))
     return tuple(runs)

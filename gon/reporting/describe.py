@@ -5,7 +5,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from gon.results import ClaimResult, Comparison, Finding, Measurement, Verdict
+from gon.results import ClaimResult, Comparison, Finding, Measurement, Reason, Tendency, Verdict
+
+FINDINGS: dict[Finding, str] = {
+    "as published": "as published",
+    "smaller than the margin": "as published, but by less than the margin",
+    "against the published": "the other way round",
+    "too close to tell": "too close to tell",
+    "not comparable": "not comparable",
+}
+"""What is said of one comparison."""
+
+TENDENCIES: dict[Tendency, str] = {
+    "as published": "point the published way",
+    "smaller than the margin": "point the published way, but by less than the margin",
+    "against the published": "point against what is published",
+    "mixed": "point in different directions",
+    "too close to tell": "are too close to tell",
+    "not comparable": "cannot be compared with the published ones at this budget",
+}
+"""What is said of where the numbers point."""
+
+REASONS: dict[Reason, str] = {
+    "epochs": "training",
+    "images": "images",
+    "seeds": "seeds",
+    "left out": "runs that were left out",
+    "overlap": "differences larger than their uncertainty",
+}
+"""What a verdict that stays open is open for want of."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +124,14 @@ def outcome_words(verdict: Verdict) -> str:
     """The outcome as it is printed, with what an open one is open for."""
     if verdict.outcome != "inconclusive":
         return verdict.outcome
-    return "inconclusive with one seed" if verdict.reasons == ["one seed"] else "inconclusive at this budget"
+    if verdict.reasons == ["seeds"]:
+        return "inconclusive with so few seeds"
+    return "inconclusive" if verdict.reasons == ["overlap"] else "inconclusive at this budget"
 
 
 def missing_words(measurement: Measurement) -> str:
     """Why a measurement has no value."""
-    note = measurement.note or ""
-    return note if note.startswith("diverged") else f"diverged ({note})" if note else "diverged"
+    return measurement.note or "no value"
 
 
 def _comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -72,6 +72,18 @@ def change(value: float | None) -> str:
     return ("+" if value > 0 else MINUS) + text
 
 
+def spread(interval: tuple[float, float]) -> str:
+    """A confidence interval that lies around its mean: half its width, with a plus-minus sign."""
+    return f"±{SPACE}{number((interval[1] - interval[0]) / 2)}"
+
+
+def p_value(value: float | None) -> str:
+    """A probability; a dash if there is none."""
+    if value is None:
+        return "–"
+    return "<\u2009" + "0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
 def duration(seconds: float) -> str:
     """A wall time in the two units that matter."""
     if seconds < 60:

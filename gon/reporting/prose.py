@@ -18,7 +18,7 @@ from gon.params import PROJECT
 from gon.reporting import describe, formats
 from gon.reporting.collect import Claim, Report, Run, environment_facts
 from gon.reporting.svg import inline_svg
-from gon.results import FigureFile, Measurement
+from gon.results import ClaimResult, Comparison, FigureFile, Measurement
 
 TEMPLATES = PROJECT / "templates"
 TITLE = "Reproducing Gradient Origin Networks"
@@ -73,6 +73,8 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         counted=formats.counted,
         spelled=formats.spelled,
         published=formats.published,
+        spread=formats.spread,
+        p_value=formats.p_value,
         percent=formats.percent,
         change=formats.change,
         duration=formats.duration,
@@ -86,6 +88,9 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         subtitle=SUBTITLE,
         rankings=describe.rankings,
         findings=describe.findings,
+        FINDINGS=describe.FINDINGS,
+        REASONS=describe.REASONS,
+        TENDENCIES=describe.TENDENCIES,
         closest=describe.closest,
         farthest=describe.farthest,
         outcome_words=describe.outcome_words,
@@ -152,7 +157,11 @@ def render_markdown(report: Report, target: Target) -> str:
     def run_of(digest: str) -> Run:
         return by_digest[digest]
 
-    target_environment.globals.update(run_of=run_of, report=report, tables=tables, figures=figures)
+    def home(measurement: Measurement) -> str:
+        """Anchor of the runs behind a measured number."""
+        return report.replicates_of(measurement).anchor
+
+    target_environment.globals.update(run_of=run_of, home=home, report=report, tables=tables, figures=figures)
     if target == "page":
         target_environment.globals.update(svg=_inline_svg)
 
@@ -164,10 +173,31 @@ def render_markdown(report: Report, target: Target) -> str:
         fence = "`" * max(3, longest + 1)
         return Trusted(f"\n{fence}{{={'html' if target == 'page' else 'typst'}}}\n{text}\n{fence}\n")
 
+    def inline(partial: str, **context: Any) -> Trusted:
+        """A partial of the target within a line."""
+        text = target_environment.get_template(f"{target}/{partial}.{SUFFIX[target]}").render(context)
+        text = " ".join(text.split("\n")).strip()
+        if target == "print":
+            text = f"#{{{text}}}"
+        longest = max((len(run) for run in re.findall("`+", text)), default=0)
+        fence = "`" * (longest + 1)
+        return Trusted(f"{fence}{text}{fence}{{={'html' if target == 'page' else 'typst'}}}")
+
     def value(measurement: Measurement) -> Trusted:
-        """A measured number, linked to the run that it comes from."""
-        text = formats.escape_markdown(formats.number(measurement.value))
-        return Trusted(f"[{text}](#{run_of(measurement.runs[0]).anchor})" if measurement.runs else text)
+        """A measured number, linked to the runs that it comes from."""
+        return inline("value", measurement=measurement)
+
+    def difference(result: ClaimResult, comparison: Comparison) -> Trusted:
+        """A relative difference, linked to the runs on both sides."""
+        return inline("difference", result=result, comparison=comparison)
+
+    def lead(ranking: describe.Ranking) -> Trusted:
+        """By how much the lowest of a ranking lies below the next, linked to the runs of both."""
+        return inline("lead", ranking=ranking)
+
+    def given(text: str) -> Trusted:
+        """A text whose digits come from the parameters, and not from runs."""
+        return Trusted(f"[{formats.escape_markdown(text)}]{{.given}}")
 
     known = set(re.findall(r"^@\w+\{([^,\s]+),", BIBLIOGRAPHY.read_text(encoding="utf-8"), re.MULTILINE))
 
@@ -176,7 +206,8 @@ def render_markdown(report: Report, target: Target) -> str:
         return Trusted(f"@{key}" if key in known else formats.escape_markdown(key))
 
     prose = environment("markdown")
-    prose.globals.update(show=show, value=value, cite=cite, report=report, target=target)
+    prose.globals.update(show=show, value=value, difference=difference, lead=lead, given=given)
+    prose.globals.update(cite=cite, report=report, target=target)
     return prose.get_template("report.md").render()
 
 
