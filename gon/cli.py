@@ -1,7 +1,8 @@
-"""The command line: `gon data | plan | train | evaluate | notebook | report | run`."""
+"""The command line: `gon data | plan | train | evaluate | notebook | report | run | verify`."""
 
 import argparse
 import dataclasses
+import random
 import shlex
 import sys
 import typing
@@ -68,6 +69,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_options(command)
     command.add_argument("--evaluation", required=True, help=f"one of {', '.join(EVALUATIONS)}")
     command.set_defaults(command=_evaluate)
+
+    command = commands.add_parser("verify", help="check the records, and train some of them again")
+    _add_study_options(command)
+    command.add_argument(
+        "--store", type=Path, help="folder of runs to choose from, in place of the budget's runs"
+    )
+    command.add_argument("--runs", type=int, default=3, help="how many to train again (default: 3)")
+    extent = command.add_mutually_exclusive_group()
+    extent.add_argument("--epochs", type=int, default=1, help="first epochs to train (default: 1)")
+    extent.add_argument("--steps", type=int, help="train so many steps only")
+    command.add_argument("--seed", type=int, help="decides which runs; drawn and printed if not given")
+    command.set_defaults(command=_verify)
 
     command = commands.add_parser("notebook", help="execute the notebook of one claim")
     _add_study_options(command)
@@ -196,6 +209,21 @@ def _evaluate(options: argparse.Namespace) -> int:
     for name, loss in store.load_evaluation(spec, options.epochs, options.evaluation).items():
         print(f"{spec.label}, {options.evaluation} {name}: {loss:.4g} (SSE per image)")
     return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from gon.params import load_study
+    from gon.verification import verify
+
+    study = load_study(options.budget, options.overrides)
+    return verify(
+        study.budget.run_store if options.store is None else RunStore(options.store),
+        digests=[planned.spec.digest for planned in study.plan()] if options.store is None else None,
+        runs=options.runs,
+        epochs=options.epochs,
+        steps=options.steps,
+        seed=random.randrange(1_000_000) if options.seed is None else options.seed,
+    )
 
 
 def _notebook(options: argparse.Namespace) -> int:

@@ -1,0 +1,280 @@
+"""Records that were altered, exchanged or made up: all are noticed, and none is changed or used."""
+
+import dataclasses
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gon import data, training
+from gon.errors import GonError
+from gon.params import PROJECT
+from gon.runs import Epoch, RunSpec, RunStore, trajectory_chain
+
+SPEC = RunSpec(latent_dim=4, width=4, batch_size=32, train_images=96, validation_images=32)
+OTHER_SEED = dataclasses.replace(SPEC, seed=1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real runs: one and two epochs of a spec, one of another seed, and an evaluation. Only read."""
+    root = tmp_path_factory.mktemp("trained")
+    store = RunStore(root)
+    training.train(SPEC, 1, store)
+    training.train(SPEC, 2, store)
+    training.train(OTHER_SEED, 1, store)
+    training.evaluate_run(SPEC, 2, store, "protocols")
+    return root
+
+
+@pytest.fixture
+def store(trained: Path, tmp_path: Path) -> RunStore:
+    """A copy that a test may break."""
+    shutil.copytree(trained, tmp_path / "store")
+    return RunStore(tmp_path / "store")
+
+
+def refused(store: RunStore, spec: RunSpec, epochs: int, words: str) -> None:
+    """Everything that reads the run refuses it, and leaves its files as they are."""
+    before = {path: path.read_bytes() for path in store.folder(spec).iterdir()}
+    for read in (store.load, store.load_steps, store.load_images):
+        with pytest.raises(GonError, match=words):
+            read(spec, epochs)
+    with pytest.raises(GonError, match=words):
+        training.train(spec, epochs, store)
+    assert {path: path.read_bytes() for path in store.folder(spec).iterdir()} == before
+
+
+def test_a_flipped_byte_is_noticed_wherever_it_is(store: RunStore) -> None:
+    """In the record at many places, and at some in every file that its digests cover."""
+    places = random.Random(0)
+    paths = {
+        store.record_path(SPEC, 2): 60,
+        store.steps_path(SPEC, 2): 8,
+        store.images_path(SPEC, 2): 8,
+        store.weights_path(SPEC, 2): 8,
+        store.evaluation_path(SPEC, 2, "protocols"): 20,
+    }
+    for path, count in paths.items():
+        original = path.read_bytes()
+        for position in places.sample(range(len(original)), count):
+            broken = bytearray(original)
+            broken[position] ^= 1 << places.randrange(8)
+            path.write_bytes(broken)
+            with pytest.raises(GonError) as caught:
+                store.load(SPEC, 2)
+                store.load_evaluation(SPEC, 2, "protocols")
+            assert str(path) in str(caught.value)
+        path.write_bytes(original)
+    store.load_evaluation(SPEC, 2, "protocols")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: r["history"][1].update(validation_loss=0.4), "altered after it was written"),
+        (lambda r: r["history"][0].update(train_seconds=0.001), "altered after it was written"),
+        (lambda r: r["sessions"][0].update(commit="0123456789ab"), "altered after it was written"),
+        (lambda r: r.update(parameters=1), "altered after it was written"),
+        (lambda r: r["spec"].update(learning_rate=0.5), "digest: .* is not that of its spec"),
+        (lambda r: r.pop("chain"), "altered after it was written"),
+        (lambda r: r["history"].pop(), "1 epochs, but epochs is 2"),
+        (lambda r: r["data"].update({"train-images-idx3-ubyte": "0" * 32}), "MD5 of train-images"),
+        (lambda r: r["data"].update(train="0" * 64), "altered after it was written"),
+    ],
+)
+def test_an_altered_key_is_noticed(
+    store: RunStore, change: Callable[[dict[str, object]], object], words: str
+) -> None:
+    path = store.record_path(SPEC, 2)
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    refused(store, SPEC, 2, words)
+
+
+def move(store: RunStore, source: tuple[RunSpec, int], target: tuple[RunSpec, int], kinds: str) -> None:
+    """Put files of one run in the place of another's."""
+    for kind in kinds.split():
+        path = getattr(store, f"{kind}_path")
+        shutil.copyfile(path(*source), path(*target))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "kinds", "words"),
+    [
+        ((OTHER_SEED, 1), (SPEC, 1), "record steps images weights", "holds run"),
+        ((SPEC, 1), (SPEC, 2), "record steps images weights", "holds run .* with 1 epochs"),
+        ((OTHER_SEED, 1), (SPEC, 1), "steps", "of another run: its SHA-256"),
+        ((OTHER_SEED, 1), (SPEC, 1), "images", "of another run: its SHA-256"),
+        ((OTHER_SEED, 1), (SPEC, 1), "weights", "of another run: its SHA-256"),
+    ],
+)
+def test_an_exchanged_file_is_noticed(
+    store: RunStore, source: tuple[RunSpec, int], target: tuple[RunSpec, int], kinds: str, words: str
+) -> None:
+    move(store, source, target, kinds)
+    refused(store, *target, words)
+
+
+def test_a_whole_folder_of_another_seed_is_noticed(store: RunStore) -> None:
+    shutil.rmtree(store.folder(SPEC))
+    shutil.copytree(store.folder(OTHER_SEED), store.folder(SPEC))
+    refused(store, SPEC, 1, "holds run")
+
+
+def test_an_evaluation_of_another_training_is_noticed(store: RunStore) -> None:
+    """The same spec and epochs, but not the same trajectory."""
+    record = store.load(SPEC, 2)
+    store.save_evaluation(dataclasses.replace(record, chain=["0" * 64]), "protocols", {"batches_of_16": 1.0})
+    with pytest.raises(GonError, match=r"trajectory '0000.*expected"):
+        store.load_evaluation(SPEC, 2, "protocols")
+
+
+def test_losses_that_do_not_follow_from_the_steps_are_noticed(store: RunStore) -> None:
+    """Sealed anew, but with the steps as they were."""
+    record = store.load(SPEC, 2)
+    history = [dataclasses.replace(epoch, train_loss=0.5 * epoch.train_loss) for epoch in record.history]
+    store.save(dataclasses.replace(record, history=history), store.load_steps(SPEC, 2))
+    refused(store, SPEC, 2, "chain: epoch 1 does not follow from its losses")
+
+
+def test_a_chain_depends_on_losses_and_data_and_not_on_time() -> None:
+    def epochs(loss: float, seconds: float) -> list[Epoch]:
+        return [Epoch(1, loss, loss, seconds, 0.1), Epoch(2, 1.0, 1.0, 0.1, 0.1)]
+
+    steps = [0.5] * (2 * SPEC.steps_per_epoch)
+    chain = trajectory_chain(SPEC, {"a": "0"}, epochs(2.0, 1.0), steps)
+    assert trajectory_chain(SPEC, {"a": "0"}, epochs(2.0, 9.0), steps) == chain
+    assert trajectory_chain(SPEC, {"a": "0"}, epochs(2.0, 1.0)[:1], steps) == chain[:1]
+    for other in (
+        trajectory_chain(SPEC, {"a": "1"}, epochs(2.0, 1.0), steps),
+        trajectory_chain(OTHER_SEED, {"a": "0"}, epochs(2.0, 1.0), steps),
+        trajectory_chain(SPEC, {"a": "0"}, epochs(2.0000000000000004, 1.0), steps),
+        trajectory_chain(SPEC, {"a": "0"}, epochs(2.0, 1.0), [0.50000006, *steps[1:]]),
+    ):
+        assert not set(other) & set(chain)  # every link from there on is another
+
+
+def test_a_record_of_other_data_is_noticed(store: RunStore) -> None:
+    """Its files are named as published, but the prepared images were others."""
+    record = store.load(SPEC, 1)
+    store.save(
+        dataclasses.replace(record, data={**record.data, "train": "0" * 64}), store.load_steps(SPEC, 1)
+    )
+    with pytest.raises(GonError, match="was trained on other data: its digest of train is 000"):
+        data.require_prepared("mnist", store.load(SPEC, 1).data, store.record_path(SPEC, 1))
+    # The checkpoint was trained on the data in place, and does not go on from such a record.
+    with pytest.raises(GonError, match="its losses differ from those recorded in"):
+        training.train(SPEC, 3, store)
+
+
+def gon(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gon.cli", *arguments]
+    wide = {**os.environ, "COLUMNS": "400"}  # so that no cell of a table is wrapped
+    return subprocess.run(command, cwd=PROJECT, env=wide, capture_output=True, text=True, check=False)
+
+
+def verify(store: RunStore, *options: str) -> subprocess.CompletedProcess[str]:
+    """Verify all runs of a store, which is only read."""
+    before = {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
+    done = gon("verify", "--store", str(store.root), "--runs", "9", "--seed", "1", *options)
+    assert {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()} == before
+    return done
+
+
+@pytest.mark.parametrize("options", [(), ("--epochs", "2"), ("--steps", "2")])
+def test_verify_finds_real_runs_bit_equal(store: RunStore, options: tuple[str, ...]) -> None:
+    done = verify(store, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("bit-equal") == 2
+    assert "2 of 2 trained again agree with their record; 0 damaged" in done.stdout
+
+
+def forge(store: RunStore, factor: float) -> None:
+    """Losses times a factor, in record, steps, chain and seal alike: nothing is left to notice."""
+    size = SPEC.steps_per_epoch
+    store.evaluation_path(SPEC, 2, "protocols").unlink()
+    for epochs in (1, 2):
+        record = store.load(SPEC, epochs)
+        steps = [float(f"{factor * loss:.9g}") for loss in store.load_steps(SPEC, epochs)]
+        history = [
+            dataclasses.replace(
+                epoch,
+                train_loss=sum(steps[(epoch.epoch - 1) * size : epoch.epoch * size]) / size,
+                validation_loss=factor * epoch.validation_loss,
+            )
+            for epoch in record.history
+        ]
+        store.save(dataclasses.replace(record, history=history), steps)
+        store.load(SPEC, epochs)  # its own digests agree
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.9999])
+def test_verify_finds_a_forged_record_by_training_again(store: RunStore, factor: float) -> None:
+    forge(store, factor)
+    done = verify(store)
+    assert done.returncode == 1
+    assert "differs" in done.stdout and "not a bit may differ" in done.stdout
+    assert "1 of 2 trained again agree" in done.stdout
+
+
+@pytest.mark.parametrize(("factor", "status", "word"), [(1.001, 0, "within tolerance"), (0.8, 1, "differs")])
+def test_verify_allows_rounding_on_another_kind_of_machine(
+    store: RunStore, factor: float, status: int, word: str
+) -> None:
+    """The record says that it was made elsewhere: small differences pass, large ones do not."""
+    forge(store, factor)
+    for epochs in (1, 2):
+        record = store.load(SPEC, epochs)
+        machine = {**record.sessions[0].machine, "processor": "Another"}
+        sessions = [dataclasses.replace(session, machine=machine) for session in record.sessions]
+        store.save(dataclasses.replace(record, sessions=sessions), store.load_steps(SPEC, epochs))
+    done = verify(store)
+    assert done.returncode == status, done.stdout
+    assert word in done.stdout and "processor: Another then" in done.stdout
+
+
+def test_verify_reports_what_is_damaged_and_trains_the_rest(store: RunStore) -> None:
+    path = store.record_path(SPEC, 2)
+    path.write_text(path.read_text().replace('"parameters": ', '"parameters": 1'))
+    done = verify(store)
+    assert done.returncode == 1
+    assert "damaged" in done.stdout and "altered after it was written" in done.stdout
+    assert "2 of 2 trained again agree with their record; 1 damaged" in done.stdout
+
+
+def test_records_of_one_run_that_contradict_each_other_are_damaged(store: RunStore) -> None:
+    record = store.load(SPEC, 1)
+    steps = [1.01 * loss for loss in store.load_steps(SPEC, 1)]
+    epoch = dataclasses.replace(record.history[0], train_loss=sum(steps) / len(steps))
+    store.save(dataclasses.replace(record, history=[epoch]), steps)
+    done = verify(store)
+    assert done.returncode == 1
+    assert "does not go on from the shorter record" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (("--runs", "0"), 2, "runs: 0 is not allowed"),
+        (("--steps", "0"), 2, "steps: 0 is not allowed"),
+        (("--epochs", "-1"), 2, "epochs: -1 is not allowed"),
+        (("--budget", "huge"), 2, "budget: 'huge' is not known"),
+    ],
+)
+def test_wrong_usage_of_verify(tmp_path: Path, options: tuple[str, ...], status: int, words: str) -> None:
+    done = gon("verify", "--store", str(tmp_path), *options)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.startswith("error: ") and words in done.stderr
+
+
+def test_verify_of_an_empty_store_says_so(tmp_path: Path) -> None:
+    done = gon("verify", "--store", str(tmp_path))
+    assert done.returncode == 1 and "holds no record to verify" in done.stderr
