@@ -1,5 +1,6 @@
 """Build the whole report beside the old one, and put it in place once it is complete."""
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Sequence
@@ -10,12 +11,23 @@ import jinja2
 from gon.errors import GonError
 from gon.reporting.collect import Report, collect_report, copy_data
 from gon.reporting.notebook import render_notebook
+from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
 from gon.reporting.page import render_page
 from gon.reporting.print import compile_pdf, render_print
+from gon.reporting.tables import write_tables
+from gon.reporting.workflow import draw_workflow, read_graph
+
+CONTENT = (
+    *("data", "notebooks", "params", "workflow", "CITATION.cff", "LICENSE", CODECHECK, CRATE),
+    *(ARCHIVE, f"{ARCHIVE}.sha256", "report.pdf", "index.html"),
+)
+"""What a report's folder consists of; the page last, so that it never names what is not there yet."""
 
 
-def build_report(results: Sequence[Path], output: Path, notebooks: Sequence[Path]) -> None:
-    """Make the report: `index.html`, `report.pdf`, the notebooks as pages, and the data behind it.
+def build_report(
+    results: Sequence[Path], output: Path, notebooks: Sequence[Path], workflow: Path | None = None
+) -> None:
+    """Make the report: page, PDF, the notebooks as pages, the data behind it, and an archive of it all.
 
     The old report stays as it is until the new one is complete.
 
@@ -27,6 +39,8 @@ def build_report(results: Sequence[Path], output: Path, notebooks: Sequence[Path
         Folder of the report.
     notebooks
         Executed notebooks, each named after its claim.
+    workflow
+        The graph of the workflow's rules as `snakemake --rulegraph` prints it; drawn in the report.
 
     Raises
     ------
@@ -39,6 +53,13 @@ def build_report(results: Sequence[Path], output: Path, notebooks: Sequence[Path
         with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:
             new = Path(temporary) / "new"
             new.mkdir()
+            if workflow is not None:
+                drawing = new / "data" / "workflow"
+                graph = read_graph(workflow)
+                draw_workflow(graph, drawing)
+                report = dataclasses.replace(
+                    report, workflow=drawing.with_suffix(".svg"), edges=tuple(graph.edges)
+                )
             _write(report, new, notebooks)
             output.mkdir(exist_ok=True)
             _put_in_place(new, output, Path(temporary) / "old")
@@ -49,6 +70,8 @@ def build_report(results: Sequence[Path], output: Path, notebooks: Sequence[Path
 
 def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
     copy_data(report, folder / "data")
+    write_tables(report, folder / "data")
+    add_sources(folder)
     try:
         pages = {"index.html": render_page(report)}
         claims = {claim.result.claim: claim for claim in report.claims}
@@ -67,12 +90,13 @@ def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
     typst_file.write_text(source, encoding="utf-8")
     compile_pdf(typst_file, folder / "report.pdf", report)
     typst_file.unlink()
+    write_package(report, folder)
 
 
 def _put_in_place(new: Path, output: Path, old: Path) -> None:
     """Exchange what the report consists of; whatever else lies in the folder stays."""
     old.mkdir()
-    for name in ("data", "notebooks", "report.pdf", "index.html"):
+    for name in CONTENT:
         if (output / name).exists():
             os.replace(output / name, old / name)
         if (new / name).exists():

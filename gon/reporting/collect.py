@@ -15,9 +15,10 @@ import pandas as pd
 import pydantic
 
 from gon.catalogue import DATASETS
+from gon.deviations import Deviation, load_deviations
 from gon.errors import GonError
 from gon.params import Headline
-from gon.reporting.formats import slug
+from gon.reporting.formats import count, counted, duration, listed, slug
 from gon.results import (
     BudgetSummary,
     ClaimResult,
@@ -175,6 +176,12 @@ class Report:
 
     claims: tuple[Claim, ...]
     runs: tuple[Run, ...]
+    workflow: Path | None = None
+    """The drawing of the workflow (SVG)."""
+    edges: tuple[tuple[str, str], ...] = ()
+    """What it shows: rules, and those that need what they make."""
+    deviations: tuple[Deviation, ...] = ()
+    """Where the set-up differs from the published one."""
 
     @property
     def budget(self) -> BudgetSummary:
@@ -195,6 +202,51 @@ class Report:
     def verdicts(self) -> list[tuple[Claim, Verdict]]:
         """Every verdict with its claim."""
         return [(claim, verdict) for claim in self.claims for verdict in claim.result.verdicts]
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """What deviations name in braces, see `gon.deviations.FACTS`."""
+        versions: dict[str, set[str]] = {}
+        for run in self.runs:
+            for name, version in run.summary.versions.items():
+                versions.setdefault(name, set()).add(version)
+        machines = {
+            f"{run.summary.machine.get('gpu', run.summary.machine['processor'])}, {run.summary.device}, "
+            f"{counted(run.summary.threads, 'thread')} per run"
+            for run in self.runs
+        }
+        images = [
+            f"{count(train)} training and {count(validation)} validation images"
+            for train, validation in self.split_sizes
+        ]
+        return {
+            "epochs": counted(self.budget.epochs, "epoch"),
+            "seeds": counted(self.budget.seeds, "seed"),
+            "images": " or ".join(images),
+            "datasets": listed(self.datasets),
+            "versions": "; ".join(f"{name} {' or '.join(sorted(v))}" for name, v in versions.items()),
+            "machines": f"{'; '.join(sorted(machines))}; {duration(self.total_seconds)} for all runs",
+        }
+
+    def here(self, deviation: Deviation) -> str:
+        """What we do, with the facts of this report."""
+        return deviation.here.format(**self.facts)
+
+    def deviations_of(self, claim: Claim) -> list[Deviation]:
+        """The deviations that touch a claim."""
+        return [deviation for deviation in self.deviations if claim.result.claim in deviation.claims]
+
+    def effects(self, deviation: Deviation) -> list[Measurement]:
+        """The measured numbers that show its effect; empty if they were not measured."""
+        if deviation.measured is None:
+            return []
+        return [
+            measurement
+            for claim in self.claims
+            if claim.result.claim == deviation.measured.claim
+            for measurement in claim.result.measurements
+            if measurement.name in deviation.measured.measurements
+        ]
 
     def part(self, name: str) -> list[Claim]:
         """The claims of one part of the report."""
@@ -366,7 +418,7 @@ def collect_report(results: Sequence[Path], notebooks: Iterable[Path]) -> Report
         raise GonError(f"notebook {unknown[0]!r} belongs to no claim; there are {', '.join(sorted(claims))}")
     ordered = tuple(sorted(claims.values(), key=lambda c: (c.result.order, c.result.claim)))
     _require_one_budget(ordered)
-    return Report(ordered, _runs(ordered))
+    return Report(ordered, _runs(ordered), deviations=tuple(load_deviations()))
 
 
 def copy_data(report: Report, output: Path) -> None:

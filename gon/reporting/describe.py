@@ -155,3 +155,8 @@ def left_out(result: ClaimResult) -> dict[str, dict[str, list[str]]]:
         if entry.model not in models:
             models.append(entry.model)
     return found
+
+
+def workflow(edges: Sequence[tuple[str, str]]) -> str:
+    """What the drawing of the workflow shows, for somebody who does not see it."""
+    return "Boxes and arrows: " + "; ".join(f"{first} leads to {second}" for first, second in edges)

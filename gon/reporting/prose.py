@@ -7,6 +7,7 @@ from a parameter file or a result therefore always appears as that text.
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
@@ -15,7 +16,7 @@ from markupsafe import Markup
 
 from gon.errors import GonError
 from gon.params import PROJECT
-from gon.reporting import describe, formats
+from gon.reporting import describe, formats, tables
 from gon.reporting.collect import Claim, Report, Run, environment_facts
 from gon.reporting.svg import inline_svg
 from gon.results import ClaimResult, Comparison, FigureFile, Measurement
@@ -91,6 +92,7 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         FINDINGS=describe.FINDINGS,
         REASONS=describe.REASONS,
         TENDENCIES=describe.TENDENCIES,
+        tables_of_data=tables.TABLES,
         closest=describe.closest,
         farthest=describe.farthest,
         outcome_words=describe.outcome_words,
@@ -151,7 +153,7 @@ def render_prose(report: Report, target: Target) -> Fragment:
 def render_markdown(report: Report, target: Target) -> str:
     """Render `templates/report.md`, with tables, figures and cards in the target's own language."""
     target_environment = environment("html" if target == "page" else "typst")
-    tables, figures = Counter(), Counter()
+    table_numbers, figure_numbers = Counter(), Counter()
     by_digest = {run.summary.digest: run for run in report.runs}
 
     def run_of(digest: str) -> Run:
@@ -161,9 +163,16 @@ def render_markdown(report: Report, target: Target) -> str:
         """Anchor of the runs behind a measured number."""
         return report.replicates_of(measurement).anchor
 
-    target_environment.globals.update(run_of=run_of, home=home, report=report, tables=tables, figures=figures)
+    target_environment.globals.update(
+        run_of=run_of,
+        home=home,
+        report=report,
+        tables=table_numbers,
+        figures=figure_numbers,
+        workflow_alt=describe.workflow(report.edges),
+    )
     if target == "page":
-        target_environment.globals.update(svg=_inline_svg)
+        target_environment.globals.update(svg=_inline_svg, workflow_svg=_workflow_svg)
 
     def show(partial: str, **context: Any) -> Trusted:
         """A partial of the target as a raw block."""
@@ -209,6 +218,10 @@ def render_markdown(report: Report, target: Target) -> str:
     prose.globals.update(show=show, value=value, difference=difference, lead=lead, given=given)
     prose.globals.update(cite=cite, report=report, target=target)
     return prose.get_template("report.md").render()
+
+
+def _workflow_svg(path: Path, alt: str) -> Markup:
+    return Markup(inline_svg(path, "workflow-", alt))
 
 
 def _inline_svg(claim: Claim, figure: FigureFile) -> Markup:

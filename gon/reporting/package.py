@@ -1,0 +1,243 @@
+"""Package a finished report: Workflow Run RO-Crate, CODECHECK manifest, and one archive of it all."""
+
+import datetime
+import hashlib
+import shutil
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rocrate.model.contextentity import ContextEntity
+from rocrate.rocrate import ROCrate
+
+from gon.catalogue import DATASETS
+from gon.params import PROJECT
+from gon.reporting.collect import Report, Run
+from gon.reporting.tables import TABLES, record_of
+
+ARCHIVE = "report.zip"
+CRATE = "ro-crate-metadata.json"
+CODECHECK = "codecheck.yml"
+WORKFLOW = "workflow/Snakefile"
+
+_PROFILES = (
+    ("https://w3id.org/ro/wfrun/process/0.5", "Process Run Crate", "0.5"),
+    ("https://w3id.org/ro/wfrun/workflow/0.5", "Workflow Run Crate", "0.5"),
+    ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate", "1.0"),
+)
+_TYPES = {
+    ".html": "text/html",
+    ".pdf": "application/pdf",
+    ".json": "application/json",
+    ".csv": "text/csv",
+    ".svg": "image/svg+xml",
+    ".parquet": "application/vnd.apache.parquet",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+    ".cff": "application/yaml",
+    ".md": "text/markdown",
+}
+
+
+def add_sources(folder: Path) -> None:
+    """Copy the workflow, its parameters, citation and licence into a report's folder."""
+    for source in [
+        PROJECT / WORKFLOW,
+        *sorted((PROJECT / "params").rglob("*.yaml")),
+        PROJECT / "CITATION.cff",
+        PROJECT / "LICENSE",
+    ]:
+        target = folder / source.relative_to(PROJECT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def write_package(report: Report, folder: Path) -> None:
+    """Describe a finished report as a research object, and pack it.
+
+    Parameters
+    ----------
+    report
+        What the folder shows.
+    folder
+        The report's folder, all else in it finished. The archive holds every file of it.
+    """
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
+    _write_codecheck(report, citation, folder / CODECHECK)
+    _write_crate(report, citation, folder)
+    _write_archive(folder, report.moment)
+
+
+def _write_codecheck(report: Report, citation: dict[str, Any], path: Path) -> None:
+    """The CODECHECK manifest (codecheck.org.uk, configuration 1.0): what a codechecker would reproduce."""
+    examined = citation["references"][0]
+    manifest = [
+        {"file": "index.html", "comment": "the report as a page"},
+        {"file": "report.pdf", "comment": "the report for print"},
+        *({"file": f"data/{name}", "comment": text} for name, (text, _) in TABLES.items()),
+    ]
+    for claim in report.claims:
+        result = claim.result
+        manifest += [{"file": claim.file(t.csv), "comment": t.caption} for t in result.tables]
+        manifest += [{"file": claim.file(f.pdf), "comment": f.caption} for f in result.figures]
+    content = {
+        "version": "https://codecheck.org.uk/spec/config/1.0/",
+        "paper": {
+            "title": examined["title"],
+            "authors": [
+                {"name": f"{author['given-names']} {author['family-names']}"}
+                for author in examined["authors"]
+            ],
+        },
+        "manifest": manifest,
+        "summary": (
+            "Made by the workflow itself: what it reproduces and how. No codechecker has examined it, and it "
+            "is no certificate."
+        ),
+        "check_time": report.moment.isoformat(),
+    }
+    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110), encoding="utf-8")
+
+
+def _write_crate(report: Report, citation: dict[str, Any], folder: Path) -> None:
+    """The metadata of the Workflow Run RO-Crate (profile version 0.5)."""
+    crate = ROCrate(version="1.1")
+    crate.name, crate.description = citation["title"], citation["abstract"].strip()
+    authors = [
+        _entity(crate, f"#author-{i}", "Organization", name=author["name"])
+        for i, author in enumerate(citation["authors"], start=1)
+    ]
+    licence = f"https://spdx.org/licenses/{citation['license']}"
+    crate.root_dataset["license"] = _entity(
+        crate, licence, "CreativeWork", name=citation["license"], url=licence
+    )
+    author = authors[0] if len(authors) == 1 else authors
+    crate.root_dataset["author"] = author
+    crate.root_dataset["datePublished"] = report.moment.isoformat()  # from the records, not the clock
+    crate.root_dataset["conformsTo"] = [
+        _entity(crate, identifier, "CreativeWork", name=name, version=number)
+        for identifier, name, number in _PROFILES
+    ]
+    workflow = crate.add_workflow(
+        folder / WORKFLOW,
+        WORKFLOW,
+        main=True,
+        lang="snakemake",
+        lang_version=version("snakemake"),
+        properties={
+            "name": citation["title"],
+            "version": citation["version"],
+            "encodingFormat": "text/x-python",
+        },
+    )
+    workflow["author"] = author
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name in (WORKFLOW, CRATE, ARCHIVE):
+            continue
+        properties = {"name": name, "contentSize": str(path.stat().st_size)}
+        properties["encodingFormat"] = _TYPES.get(path.suffix, "text/plain")
+        files[name] = crate.add_file(path, name, properties=properties)
+    datasets = [_dataset(crate, report, name) for name in dict.fromkeys(_names(report))]
+    budget = _entity(
+        crate,
+        "#budget",
+        "PropertyValue",
+        name="budget",
+        value="; ".join([report.budget.name, *report.overrides]),
+    )
+    software = [
+        _entity(crate, f"#software-{name}", "SoftwareApplication", name=name, version=number)
+        for name, number in sorted(_versions(report).items())
+    ]
+    inputs = [entity for name, entity in files.items() if name.startswith("params/")]
+    outputs = [entity for name, entity in files.items() if name.split("/")[0] in _OUTPUTS]
+    start, end = _span(report)
+    action = crate.add_action(
+        workflow,
+        "#run",
+        object=[*inputs, *datasets, budget],
+        result=outputs,
+        properties={
+            "name": f"The workflow at the budget {report.budget.name}",
+            "description": f"{len(report.runs)} training runs, {len(report.claims)} notebooks and the report",
+            "startTime": start.isoformat(),
+            "endTime": end.isoformat(),
+            "actionStatus": "http://schema.org/CompletedActionStatus",
+        },
+    )
+    action["agent"] = author
+    workflow["softwareRequirements"] = software
+    crate.root_dataset["mentions"] = action
+    crate.metadata.write(folder)
+
+
+_OUTPUTS = ("index.html", "report.pdf", "notebooks", "data")
+
+
+def _entity(crate: ROCrate, identifier: str, kind: str, **properties: str) -> Any:
+    return crate.add(ContextEntity(crate, identifier, properties={"@type": kind, **properties}))
+
+
+def _names(report: Report) -> list[str]:
+    return [str(run.summary.spec["dataset"]) for run in report.runs]
+
+
+def _dataset(crate: ROCrate, report: Report, name: str) -> Any:
+    """A data set that the runs read, with the digests that their records hold."""
+    dataset = DATASETS[name]
+    data = next(run.summary.data for run in report.runs if run.summary.spec["dataset"] == name)
+    return _entity(
+        crate,
+        f"#data-{name}",
+        "Dataset",
+        name=dataset.title,
+        url=dataset.mirrors[0],
+        description="Digests: " + "; ".join(f"{file} {digest}" for file, digest in data.items()),
+    )
+
+
+def _versions(report: Report) -> dict[str, str]:
+    """Libraries that computed, each with every version that occurs."""
+    found: dict[str, set[str]] = {}
+    for run in report.runs:
+        for name, number in run.summary.versions.items():
+            found.setdefault(name, set()).add(number)
+    return {name: ", ".join(sorted(numbers)) for name, numbers in found.items()}
+
+
+def _span(report: Report) -> tuple[datetime.datetime, datetime.datetime]:
+    """When the first stretch of training started and the last one ended, as the records say."""
+    spans = [span for run in report.runs for span in _sessions(run)]
+    if not spans:
+        return report.moment, report.moment
+    return min(start for start, _ in spans), max(end for _, end in spans)
+
+
+def _sessions(run: Run) -> list[tuple[datetime.datetime, datetime.datetime]]:
+    record = record_of(run)
+    spans = []
+    for session in record.sessions:
+        start = datetime.datetime.fromisoformat(session.started)
+        epochs = record.history[session.first_epoch - 1 : session.last_epoch]
+        seconds = sum(epoch.train_seconds + epoch.validation_seconds for epoch in epochs)
+        spans.append((start, start + datetime.timedelta(seconds=round(seconds))))
+    return spans
+
+
+def _write_archive(folder: Path, moment: datetime.datetime) -> None:
+    """Pack every file; names are sorted and times are the records', so that equal files pack equally."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    when = moment.astimezone(datetime.UTC).timetuple()[:6]
+    with zipfile.ZipFile(folder / ARCHIVE, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            entry = zipfile.ZipInfo(f"report/{name}", date_time=max(when, (1980, 1, 1, 0, 0, 0)))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            with (folder / name).open("rb") as source, archive.open(entry, "w") as target:
+                shutil.copyfileobj(source, target)
+    digest = hashlib.sha256((folder / ARCHIVE).read_bytes()).hexdigest()
+    (folder / f"{ARCHIVE}.sha256").write_text(f"{digest}  {ARCHIVE}\n", encoding="utf-8")
