@@ -1,4 +1,4 @@
-"""The command line: `gon data | plan | train | evaluate | notebook | report | run | verify`."""
+"""The command line: `gon data | plan | train | evaluate | notebook | report | run | verify | diff`."""
 
 import argparse
 import dataclasses
@@ -92,8 +92,16 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("report", help="render claim results as page and PDF")
     command.add_argument("results", type=Path, nargs="+", help="folders of claim results")
     command.add_argument("--notebooks", type=Path, nargs="*", default=[], help="executed notebooks")
+    command.add_argument("--workflow", type=Path, help="the graph of rules, from snakemake --rulegraph")
     command.add_argument("--output", type=Path, required=True, help="folder for the report")
     command.set_defaults(command=_report)
+
+    command = commands.add_parser(
+        "diff", help="what differs between two reports or budgets; status 0 if nothing does, 1 if something"
+    )
+    for side in ("first", "second"):
+        command.add_argument(side, help="folder of a report, or name of a budget")
+    command.set_defaults(command=_diff)
     return parser
 
 
@@ -238,8 +246,19 @@ def _notebook(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from gon.reporting import build_report
 
-    build_report(options.results, options.output, options.notebooks)
+    build_report(options.results, options.output, options.notebooks, options.workflow)
     return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from gon.comparison import print_comparison, read_side
+
+    try:
+        first, second = read_side(options.first), read_side(options.second)
+    except GonError as error:
+        # As diff does: 1 says that the two differ, and 2 that it could not be found out.
+        raise UsageError(str(error)) from error
+    return 1 if print_comparison(first, second) else 0
 
 
 if __name__ == "__main__":
