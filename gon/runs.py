@@ -340,7 +340,8 @@ class RunRecord:
     chain
         A digest per epoch of the history, see `trajectory_chain`; `RunStore.save` fills it in.
     files
-        SHA-256 of the files beside the record: "steps", "images" and "weights"; likewise.
+        SHA-256 of the files beside the record: "steps", "images" and "weights"; likewise. That of the
+        "checkpoint" as well, as it was at the record's end: a longer training replaces it.
     """
 
     spec: RunSpec
@@ -762,7 +763,8 @@ class RunStore:
         sealed = dataclasses.replace(
             record,
             chain=trajectory_chain(record.spec, record.data, record.history, step_losses),
-            files={kind: sha256_of_file(path) for kind, path in paths.items() if path.exists()},
+            files=record.files
+            | {kind: sha256_of_file(path) for kind, path in paths.items() if path.exists()},
         )
         write_atomically(self.record_path(*of), sealed.to_json())
         return sealed

@@ -32,6 +32,7 @@ from gon.runs import (
     RunSpec,
     RunStore,
     Session,
+    sha256_of_file,
     trajectory_chain,
     write_atomically,
 )
@@ -459,6 +460,8 @@ def train(
         finally:
             store.progress_path(spec).unlink(missing_ok=True)
         record = run.record(epochs)
+        if keep_state:
+            record = dataclasses.replace(record, files={"checkpoint": sha256_of_file(checkpoint)})
         _save_outputs(run, epochs, store)
         return store.save(record, run.losses(record.diverged.epoch if record.diverged else epochs))
 
@@ -620,7 +623,29 @@ def _load_checkpoint(run: Trajectory, path: Path, store: RunStore) -> None:
     run.load_state(state)
     chain = trajectory_chain(run.spec, run.data, run.history, run.losses(len(run.history)))
     for epochs in store.recorded(run.spec.digest):
-        known = store.load(run.spec, epochs).chain
-        if known[: len(chain)] != chain[: len(known)]:
-            record = store.record_path(run.spec, epochs)
+        known, record = store.load(run.spec, epochs), store.record_path(run.spec, epochs)
+        if known.chain[: len(chain)] != chain[: len(known.chain)]:
             raise GonError(f"{path}: its losses differ from those recorded in {record}. {_HINT}")
+        expected, sha256 = known.files.get("checkpoint"), sha256_of_file(path)
+        if known.chain == chain and expected not in (None, sha256):
+            raise GonError(
+                f"{path}: altered after it was written: its SHA-256 is {sha256}, {record} says {expected}. "
+                f"{_HINT}"
+            )
+
+
+def check_checkpoint(spec: RunSpec, store: RunStore) -> None:
+    """Read the checkpoint of a run, if it has one, as a longer training would; nothing is changed.
+
+    Raises
+    ------
+    GonError
+        If it is damaged, or disagrees with the data or a record.
+    """
+    path = store.checkpoint_path(spec)
+    if path.exists():
+        train_images, validation_images, digests = load_split(spec)
+        run = Trajectory(
+            spec, train_images, validation_images, device="cpu", origin_pass="fast", digests=digests
+        )
+        _load_checkpoint(run, path, store)

@@ -20,7 +20,7 @@ from torch import Tensor
 from gon import data, provenance
 from gon.errors import GonError, UsageError
 from gon.runs import EVALUATIONS, NUMERICS_VERSION, RunRecord, RunStore, trajectory_chain
-from gon.training import Trajectory, load_split, prepare_process, session_of
+from gon.training import Trajectory, check_checkpoint, load_split, prepare_process, session_of
 
 TOLERANCE = 0.08
 """Largest relative deviation on another kind of machine. Two correct float32 implementations drift apart at
@@ -56,7 +56,7 @@ class Check:
 
 
 def check_store(store: RunStore, digests: Sequence[str] | None = None) -> tuple[list[RunRecord], list[Check]]:
-    """Check every record of a store against its digests; nothing is trained.
+    """Check every record and checkpoint of a store against the digests; nothing is trained.
 
     Parameters
     ----------
@@ -89,6 +89,12 @@ def check_store(store: RunStore, digests: Sequence[str] | None = None) -> tuple[
             except GonError as error:
                 damaged.append(Check(f"{folder}/{path.name}", "damaged", str(error)))
         longest += records[-1:]
+        if records and len(records) == len(store.recorded(folder)):
+            try:
+                check_checkpoint(records[-1].spec, store)
+            except GonError as error:
+                name = store.checkpoint_path(records[-1].spec).name
+                damaged.append(Check(f"{folder}/{name}", "damaged", str(error)))
     return longest, damaged
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from gon import data, training
 from gon.errors import GonError
@@ -175,6 +176,25 @@ def test_a_record_of_other_data_is_noticed(store: RunStore) -> None:
         training.train(SPEC, 3, store)
 
 
+def doctor_checkpoint(store: RunStore) -> Path:
+    """Other weights in a checkpoint that is whole otherwise, its losses included."""
+    path = store.checkpoint_path(SPEC)
+    state = torch.load(path, weights_only=True)
+    for tensor in state["model"].values():
+        tensor.mul_(2)
+    torch.save(state, path)
+    return path
+
+
+def test_training_does_not_go_on_from_an_altered_checkpoint(store: RunStore) -> None:
+    path = doctor_checkpoint(store)
+    before = path.read_bytes()
+    with pytest.raises(GonError, match="checkpoint.pt: altered after it was written"):
+        training.train(SPEC, 3, store)
+    assert path.read_bytes() == before
+    assert not store.has(SPEC, 3)
+
+
 def gon(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gon.cli", *arguments]
     wide = {**os.environ, "COLUMNS": "400"}  # so that no cell of a table is wrapped
@@ -201,6 +221,7 @@ def forge(store: RunStore, factor: float) -> None:
     """Losses times a factor, in record, steps, chain and seal alike: nothing is left to notice."""
     size = SPEC.steps_per_epoch
     store.evaluation_path(SPEC, 2, "protocols").unlink()
+    store.checkpoint_path(SPEC).unlink()
     for epochs in (1, 2):
         record = store.load(SPEC, epochs)
         steps = [float(f"{factor * loss:.9g}") for loss in store.load_steps(SPEC, epochs)]
@@ -248,6 +269,16 @@ def test_verify_reports_what_is_damaged_and_trains_the_rest(store: RunStore) -> 
     assert done.returncode == 1
     assert "damaged" in done.stdout and "altered after it was written" in done.stdout
     assert "2 of 2 trained again agree with their record; 1 damaged" in done.stdout
+
+
+def test_verify_reports_an_altered_checkpoint(store: RunStore) -> None:
+    doctor_checkpoint(store)
+    done = verify(store)
+    assert done.returncode == 1
+    assert (
+        "checkpoint.pt" in done.stdout
+        and "2 of 2 trained again agree with their record; 1 damaged" in done.stdout
+    )
 
 
 def test_records_of_one_run_that_contradict_each_other_are_damaged(store: RunStore) -> None:
