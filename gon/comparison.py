@@ -124,7 +124,8 @@ def _settings(first: Side, second: Side) -> list[Row]:
 def _rule(verdict: Verdict) -> str:
     rule = verdict.rule
     threshold = rule.margin if rule.kind == "ordering" else rule.tolerance
-    return f"version {rule.version}, {threshold:g}, {rule.needs_epochs} epochs, {rule.needs_seeds} seeds"
+    needed = f"{counted(rule.needs_epochs, 'epoch')}, {counted(rule.needs_seeds, 'seed')}"
+    return f"version {rule.version}, {100 * threshold:g}%, {needed}"
 
 
 def _per_claim(
@@ -185,6 +186,10 @@ def _verdict(verdict: Verdict | None) -> str:
 
 
 def _environment(first: Side, second: Side) -> list[Row]:
+    shared = {run.spec["dataset"] for run in first.runs.values()} & {
+        run.spec["dataset"] for run in second.runs.values()
+    }
+
     def every(side: Side, of: Callable[[RunSummary], dict[str, object]]) -> dict[str, str]:
         found: dict[str, set[str]] = {}
         for run in side.runs.values():
@@ -193,13 +198,16 @@ def _environment(first: Side, second: Side) -> list[Row]:
         return {key: ", ".join(sorted(values)) for key, values in found.items()}
 
     def facts(run: RunSummary) -> dict[str, object]:
+        # Data that only one side uses show in the claims and runs that only one side has.
+        data = run.data if run.spec["dataset"] in shared else {}
         return {
             **run.machine,
             **run.versions,
             "device": run.device,
             "threads": run.threads,
             "commit": run.commit,
-            **{f"data {run.spec['dataset']}: {name}": digest for name, digest in run.data.items()},
+            # The beginning is enough to tell two digests apart.
+            **{f"{run.spec['dataset']}: {name}": digest[:12] for name, digest in data.items()},
         }
 
     ours, theirs = every(first, facts), every(second, facts)
@@ -230,10 +238,12 @@ def _run(run: RunSummary) -> str:
 def print_comparison(first: Side, second: Side) -> bool:
     """Print what differs, in tables; returns whether anything does."""
     console, found = Console(), compare(first, second)
+    # Not in the heads of the columns, which are too narrow for the path of a folder.
+    print(f"A: {first.name}\nB: {second.name}")
     for heading, rows in found.items():
         if not rows:
             continue
-        table = Table("", first.name, second.name, title=heading, title_justify="left")
+        table = Table("", "A", "B", title=heading, title_justify="left")
         if any(row.note for row in rows):
             table.add_column("change", justify="right")
         for row in rows:
@@ -243,7 +253,7 @@ def print_comparison(first: Side, second: Side) -> bool:
     unchanged = [heading.lower() for heading, rows in found.items() if not rows]
     differing = {heading: len(rows) for heading, rows in found.items() if rows}
     counts = "; ".join(f"{heading.lower()}: {counted(n, 'difference')}" for heading, n in differing.items())
-    print(counts or f"{first.name} and {second.name} do not differ")
+    print(counts or "A and B do not differ")
     if counts and unchanged:
         print(f"no difference in {', '.join(unchanged)}")
     return bool(counts)

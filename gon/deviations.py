@@ -84,12 +84,14 @@ def load_deviations(path: Path | None = None, claims: Iterable[str] | None = Non
             problem = error.errors()[0]
             key = ".".join(map(str, problem["loc"])) or "the entry"
             raise UsageError(f"{where}: {key}: {problem['msg']}, found {problem['input']!r}") from error
-        named = [*deviation.claims, *([deviation.measured.claim] if deviation.measured else [])]
-        for claim in named:
+        named = [("claims", claim) for claim in deviation.claims]
+        if deviation.measured is not None:
+            named.append(("measured.claim", deviation.measured.claim))
+        for key, claim in named:
             if claim not in known:
                 allowed = ", ".join(known)
                 raise UsageError(
-                    f"{where} ({deviation.name}): claims: {claim!r} is not known; allowed are {allowed}"
+                    f"{where} ({deviation.name}): {key}: {claim!r} is not known; allowed are {allowed}"
                 )
         if deviation.name in [other.name for other in deviations]:
             raise UsageError(f"{where}: name: {deviation.name!r} occurs more than once")

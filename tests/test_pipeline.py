@@ -16,6 +16,7 @@ from browser import check_page, chromium, homeless_numbers, open_browser
 from bs4 import BeautifulSoup
 
 from gon.data import data_dir
+from gon.deviations import load_deviations
 from gon.params import PROJECT
 from gon.reporting.formats import change, number
 from gon.runs import RunSpec, RunStore
@@ -133,6 +134,20 @@ def numbers_of(project: Project, digest: str) -> dict[str, float]:
                 numbers[f"{name} {key}"] = loss
                 numbers[f"{name} {key}, ratio"] = loss / losses.get("batch_statistics", 1)
     return numbers
+
+
+def test_measured_effects_of_deviations_are_numbers_of_their_claim(project: Project) -> None:
+    soup = BeautifulSoup(project.page(), "html.parser")
+    for deviation in load_deviations():
+        if deviation.measured is None:
+            continue
+        measurements = project.result(deviation.measured.claim)["measurements"]
+        values = {m["name"]: m["value"] for m in measurements}  # type: ignore[attr-defined]
+        names = [name for name in deviation.measured.measurements if name != "GON/held_out/ratio"]
+        assert set(names) <= set(values), deviation.name
+        row = soup.find(id=f"deviation-{deviation.name}")
+        shown = [float(data["value"]) for data in row.select('a[href^="#run-"] data')]
+        assert shown == [values[name] for name in names]  # that of the split is not measured at smoke
 
 
 def test_nothing_changed_does_nothing(project: Project) -> None:
