@@ -99,7 +99,8 @@ check() {
 check ruff check .
 check ruff format --check .
 check mypy
-check pytest
+# Test files side by side; their processes have one thread each.
+check pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 if [ ${#failed[@]} -gt 0 ]; then
     echo "failed: ${failed[*]}"
     exit 1

@@ -18,7 +18,7 @@ from gon.catalogue import DATASETS
 from gon.deviations import Deviation, load_deviations
 from gon.errors import GonError
 from gon.params import Headline
-from gon.reporting.formats import count, counted, duration, listed, slug
+from gon.reporting.formats import count, counted, listed, slug
 from gon.results import (
     BudgetSummary,
     ClaimResult,
@@ -225,7 +225,7 @@ class Report:
             "images": " or ".join(images),
             "datasets": listed(self.datasets),
             "versions": "; ".join(f"{name} {' or '.join(sorted(v))}" for name, v in versions.items()),
-            "machines": f"{'; '.join(sorted(machines))}; {duration(self.total_seconds)} for all runs",
+            "machines": "; ".join(sorted(machines)),
         }
 
     def here(self, deviation: Deviation) -> str:
