@@ -329,6 +329,7 @@ def without_timings(path: Path) -> dict[str, object]:
     for epoch in record["history"]:
         del epoch["train_seconds"], epoch["validation_seconds"]
     del record["sessions"], record["seal"]
+    record["files"].pop("checkpoint", None)  # holds them too; a shorter run trained later has none
     return dict(record)
 
 
