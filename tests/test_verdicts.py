@@ -278,6 +278,7 @@ def simulate(ratio: float, seeds: int, pairs: int, spread: float = 0.03) -> Coun
 @pytest.mark.parametrize("pairs", [1, 4])
 def test_a_difference_that_is_not_there_is_rarely_found(seeds: int, pairs: int) -> None:
     null = simulate(1.0, seeds, pairs)
+    print(f"{seeds} seeds, {pairs} pair(s), equal losses: {dict(sorted(null.items()))}")
     assert null["reproduced"] + null["partly reproduced"] <= 0.05 * STUDIES
     # Nor is a published order contradicted that is neither true nor false.
     assert null["not reproduced"] <= 0.05 * STUDIES
