@@ -15,9 +15,11 @@ import math
 import os
 import re
 import tempfile
+import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -431,30 +433,67 @@ class RunRecord:
                     "diverged": Divergence(**raw["diverged"]) if raw["diverged"] else None,
                 }
             )
+            _require_types("", record)
+            for name, entries in (("history", record.history), ("sessions", record.sessions)):
+                for number, entry in enumerate(entries, start=1):
+                    _require_types(f"{name}: entry {number}: ", entry)
+            if record.diverged is not None:
+                _require_types("diverged: ", record.diverged)
+            if digest != record.spec.digest:
+                raise refuse(f"digest: {digest!r} is not that of its spec, {record.spec.digest!r}")
+            for number, epoch in enumerate(record.history, start=1):
+                if epoch.epoch != number:
+                    raise refuse(f"history: entry {number} is epoch {epoch.epoch!r}; epochs count up from 1")
+            if record.diverged is None and len(record.history) != record.epochs:
+                raise refuse(f"history: {len(record.history)} epochs, but epochs is {record.epochs!r}")
+            reached = 0
+            for session in record.sessions:
+                if session.first_epoch != reached + 1:
+                    raise refuse(
+                        f"sessions: one starts at epoch {session.first_epoch}, expected {reached + 1}"
+                    )
+                reached = session.last_epoch
+                datetime.fromisoformat(session.started)
+            if reached != len(record.history) + (record.diverged is not None):
+                raise refuse(
+                    f"sessions: they end with epoch {reached}, the history with {len(record.history)}"
+                )
+            for file, md5 in DATASETS[record.spec.dataset].md5.items():
+                if record.data.get(file) != md5:
+                    raise refuse(f"data: MD5 of {file} is {record.data.get(file)}, published is {md5}")
         except KeyError as error:
             raise refuse(f"the key {error} is missing") from error
-        except (TypeError, UsageError) as error:
+        except (TypeError, ValueError, AttributeError, UsageError) as error:
             raise refuse(f"not a run record ({error})") from error
-        if digest != record.spec.digest:
-            raise refuse(f"digest: {digest!r} is not that of its spec, {record.spec.digest!r}")
-        for number, epoch in enumerate(record.history, start=1):
-            if epoch.epoch != number:
-                raise refuse(f"history: entry {number} is epoch {epoch.epoch!r}; epochs count up from 1")
-            for key in ("train_loss", "validation_loss"):
-                value = getattr(epoch, key)
-                if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-                    raise refuse(
-                        f"history: {key} of epoch {number} is {value!r}; a finite number from 0 up is allowed"
-                    )
-        if record.diverged is None and len(record.history) != record.epochs:
-            raise refuse(f"history: {len(record.history)} epochs, but epochs is {record.epochs!r}")
-        for file, md5 in DATASETS[record.spec.dataset].md5.items():
-            if record.data.get(file) != md5:
-                raise refuse(f"data: MD5 of {file} is {record.data.get(file)}, published is {md5}")
         if text != record.to_json():
             found = json.loads(record.to_json())["seal"]
             raise refuse(f"altered after it was written: its digest is {found}, written was {seal}")
         return record
+
+
+def _require_types(where: str, entry: object) -> None:
+    """Check the values of a dataclass read from JSON against its annotations; `UsageError` names one."""
+    words = {int: "a whole number from 0 up", float: "a finite number from 0 up", str: "a text"}
+    for key, hint in typing.get_type_hints(type(entry)).items():
+        if not _conforms(getattr(entry, key), hint):
+            raise UsageError(
+                f"{where}{key}: {getattr(entry, key)!r} is not allowed; {words.get(hint, hint)} is"
+            )
+
+
+def _conforms(value: object, hint: Any) -> bool:
+    arguments = typing.get_args(hint)
+    if isinstance(hint, types.UnionType):
+        return any(_conforms(value, one) for one in arguments)
+    if typing.get_origin(hint) is list:
+        return isinstance(value, list) and all(_conforms(one, arguments[0]) for one in value)
+    if typing.get_origin(hint) is dict:
+        return isinstance(value, dict) and all(_conforms(one, arguments[1]) for one in value.values())
+    if hint in (int, float):  # counts, losses, times: JSON's true is no number, and none is negative
+        if isinstance(value, bool) or not isinstance(value, int if hint is int else (int, float)):
+            return False
+        return math.isfinite(value) and value >= 0
+    return isinstance(value, hint)
 
 
 def trajectory_chain(

@@ -88,7 +88,7 @@ def make_protocol(folder: Path, ratios: dict[str, float]) -> None:
             name,
             replicates,
             lambda run, ratio=ratio: ratio,
-            quantity="ratio to this report's protocol",
+            quantity="ratio to this report’s protocol",
             unit="",
             label=name,
         )

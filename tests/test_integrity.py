@@ -1,6 +1,7 @@
 """Records that were altered, exchanged or made up: all are noticed, and none is changed or used."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -96,6 +98,60 @@ def test_an_altered_key_is_noticed(
     path = store.record_path(SPEC, 2)
     record = json.loads(path.read_text())
     change(record)
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    refused(store, SPEC, 2, words)
+
+
+def seal(record: dict[str, Any]) -> None:
+    """Seal a record anew, as somebody would who knows how."""
+    del record["seal"]
+    record["seal"] = hashlib.sha256(json.dumps(record, separators=(",", ":")).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("value", [None, -1, [], True, float("nan")])
+def test_a_value_of_another_type_is_refused_wherever_it_stands(
+    store: RunStore, value: object, sealed: bool
+) -> None:
+    path = store.record_path(SPEC, 2)
+    whole = path.read_text()
+
+    def places(record: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+        entries = [record, record["spec"], *record["history"], *record["sessions"]]
+        return [(entry, key) for entry in entries for key in entry]
+
+    for number in range(len(places(json.loads(whole)))):
+        record = json.loads(whole)
+        entry, key = places(record)[number]
+        if key == "seal" or (key in ("diverged", "commit") and value is None):
+            continue  # the first is written anew, the others may be null
+        entry[key] = value
+        if sealed:
+            seal(record)
+        path.write_text(json.dumps(record, indent=1) + "\n")
+        with pytest.raises(GonError) as caught:
+            store.load(SPEC, 2)
+        assert str(path) in str(caught.value) and "Error" not in str(caught.value)
+    path.write_text(whole)
+    store.load(SPEC, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: r["sessions"][0].update(first_epoch=2), "starts at epoch 2, expected 1"),
+        (lambda r: r["sessions"].pop(), "sessions: they end with epoch"),
+        (lambda r: r["sessions"][0].update(started="yesterday"), "yesterday"),
+        (lambda r: r["history"][0].update(train_seconds=-3.0), "train_seconds: -3.0 is not allowed"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused_though_sealed(
+    store: RunStore, change: Callable[[dict[str, Any]], object], words: str
+) -> None:
+    path = store.record_path(SPEC, 2)
+    record = json.loads(path.read_text())
+    change(record)
+    seal(record)
     path.write_text(json.dumps(record, indent=1) + "\n")
     refused(store, SPEC, 2, words)
 

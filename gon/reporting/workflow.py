@@ -55,21 +55,7 @@ def draw_workflow(graph: "nx.DiGraph[str]", stem: Path) -> None:
     with style():
         figure, axes = plt.subplots(figsize=(TEXT_WIDTH, 1.9))
         axes.set_axis_off()
-        for edge in graph.edges:
-            # An arrow that passes other rules goes around them.
-            bend = 0.0 if layers[edge[1]] - layers[edge[0]] == 1 else 0.35
-            nx.draw_networkx_edges(
-                graph,
-                places,
-                edgelist=[edge],
-                ax=axes,
-                edge_color="0.45",
-                node_size=1500,
-                arrowsize=12,
-                width=1.2,
-                connectionstyle=f"arc3,rad={bend}",
-            )
-        nx.draw_networkx_labels(
+        boxes = nx.draw_networkx_labels(
             graph,
             places,
             labels={rule: rule.replace("_", " ") for rule in graph},
@@ -78,6 +64,24 @@ def draw_workflow(graph: "nx.DiGraph[str]", stem: Path) -> None:
             bbox={"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": "0.25", "linewidth": 1.0},
             clip_on=False,
         )
+        for first, second in graph.edges:
+            # An arrow that passes other rules goes around them.
+            bend = 0.0 if layers[second] - layers[first] == 1 else -0.35
+            axes.annotate(
+                "",
+                places[second],
+                places[first],
+                arrowprops={
+                    "arrowstyle": "-|>",
+                    "color": "0.45",
+                    "connectionstyle": f"arc3,rad={bend}",
+                    "patchA": boxes[first].get_bbox_patch(),
+                    "patchB": boxes[second].get_bbox_patch(),
+                    "shrinkA": 0,
+                    "shrinkB": 2,
+                },
+            )
+        axes.update_datalim(list(places.values()))
         axes.margins(0.12, 0.25)
         save_figure(figure, stem)
         plt.close(figure)
