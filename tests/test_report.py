@@ -244,6 +244,22 @@ def test_two_steps_are_described_as_a_pair(tmp_path):
     assert "there is 1 seed, the rule asks for 3" in text
 
 
+def test_a_pair_that_is_all_but_equal_is_called_so(tmp_path):
+    """Neither lower nor higher: the report says what the intervals exclude, and ranks nothing."""
+
+    def equal(spec: RunSpec) -> float:
+        sign = 1 if spec.seed else -1
+        return 40.0 * (1 + sign * 1e-5 * (spec.inner_steps - 1))
+
+    report = make_report(tmp_path, ("two_step",), loss=equal, overrides=("seeds=3",))
+    text = section_text(report, "claim-two_step")
+    assert "Inconclusive: More inner steps give a lower training loss" in text
+    assert "0.00033%† less. That is too close to tell." in text
+    assert "no difference shows, and the intervals exclude one of 5% or more" in text
+    assert "more seeds could show only a difference below 5%" in text
+    assert "published order" not in text
+
+
 @pytest.mark.parametrize(
     ("autoencoder", "answer"),
     [

@@ -75,6 +75,7 @@ def test_duration(seconds, text):
 
 def test_small_formats():
     assert [formats.percent(x) for x in (0.05, 0.099, 0.1534, 0.5)] == ["5%", "9.9%", "15%", "50%"]
+    assert [formats.percent(x) for x in (0.0, 1e-3, 8.2e-6, 1e-15)] == ["0%", "0.1%", "0.00082%", "0%"]
     assert [formats.change(x) for x in (None, -0.14, 0.02, 0.0)] == ["–", "\u221214%", "+2%", "0%"]
     assert [formats.published(x) for x in (0.4, 2.4, 1.36, 0.125)] == ["0.40", "2.40", "1.36", "0.125"]
     assert [formats.counted(n, "epoch") for n in (1, 50)] == ["1 epoch", "50 epochs"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from gon.params import OrderingRule
 from gon.results import ClaimResult, Comparison, Finding, Measurement, Reason, Tendency, Verdict
 
 FINDINGS: dict[Finding, str] = {
@@ -107,6 +108,16 @@ def findings(verdict: Verdict) -> dict[str, int]:
     """How many comparisons have each finding, in a fixed order, without those that do not occur."""
     counts = Counter(comparison.finding for comparison in verdict.comparisons)
     return {finding: counts[finding] for finding in get_args(Finding) if counts[finding]}
+
+
+def within_margin(verdict: Verdict) -> bool:
+    """Whether the pairs of an ordering that are too close to tell differ by less than the margin."""
+    rule = verdict.rule
+    return isinstance(rule, OrderingRule) and all(
+        c.interval is not None and -rule.margin < c.interval[0] and c.interval[1] < rule.margin
+        for c in verdict.comparisons
+        if c.finding == "too close to tell"
+    )
 
 
 def closest(verdict: Verdict) -> Comparison | None:

@@ -55,10 +55,13 @@ def counted(value: int, noun: str) -> str:
 
 
 def percent(value: float) -> str:
-    """A share as a percentage with at most two significant digits behind a leading zero."""
+    """A share as a percentage with at most two significant digits behind a leading zero, to a millionth of a percent."""
     share = abs(value) * 100
     digits = 0 if share >= 10 or share == round(share) else 1 if share >= 0.1 else 2
-    return f"{share:.{digits}f}%"
+    if 0 < share < 0.01:
+        digits = min(6, 1 - math.floor(math.log10(share)))
+    text = f"{share:.{digits}f}"
+    return f"{text}%" if float(text) else "0%"
 
 
 def change(value: float | None) -> str:

@@ -89,6 +89,7 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         subtitle=SUBTITLE,
         rankings=describe.rankings,
         findings=describe.findings,
+        within_margin=describe.within_margin,
         FINDINGS=describe.FINDINGS,
         REASONS=describe.REASONS,
         TENDENCIES=describe.TENDENCIES,
