@@ -55,7 +55,7 @@ def counted(value: int, noun: str) -> str:
 
 
 def percent(value: float) -> str:
-    """A share as a percentage with at most two significant digits behind a leading zero, to a millionth of a percent."""
+    """A share as a percentage: at most two significant digits behind a leading zero, six places at most."""
     share = abs(value) * 100
     digits = 0 if share >= 10 or share == round(share) else 1 if share >= 0.1 else 2
     if 0 < share < 0.01:
