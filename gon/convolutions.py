@@ -4,8 +4,8 @@ Every form is exact and uses the weights of an ordinary `torch.nn.ConvTranspose2
 which layer was measured, see docs/performance.md:
 
 - a 1 x 1 input (the first layer) is one matrix product;
-- few output channels (the last layer) are one matrix product per pixel, whose results are scattered
-  onto the image; the library's own kernel is far slower there;
+- few output channels (the last layer) are one matrix product, whose results are shifted and added up
+  to the image; the library's own kernel is far slower there;
 - everything else is left to the library, with the channels last in memory.
 """
 
@@ -94,24 +94,21 @@ def _to_images(rows: Tensor, height: int, width: int) -> Tensor:
     return rows.view(len(rows), height, width, -1).permute(0, 3, 1, 2)
 
 
-def _scatter(columns: Tensor) -> Tensor:
-    """Add up patches [batch, h, w, 4 * 4 * c] into images [batch, c, 2h, 2w] (stride 2, padding 1).
-
-    Row k of a patch at row i falls on row 2 i + k - 1. With k = 2 a + p that is row p of the pair of
-    rows i + a, one row further up: four additions of whole arrays.
-    """
-    batch, height, width, _ = columns.shape
-    patches = columns.view(batch, height, width, 2, 2, 2, 2, -1)
-    out = columns.new_zeros(batch, height + 1, 2, width + 1, 2, patches.shape[-1])
-    for a in (0, 1):
-        for b in (0, 1):
-            out[:, a : a + height, :, b : b + width].add_(patches[:, :, :, a, :, b].transpose(2, 3))
-    padded = out.view(batch, 2 * height + 2, 2 * width + 2, -1)
-    return padded[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
-
-
 def _scattered(h: Tensor, weight: Tensor) -> Tensor:
-    return _scatter(h.permute(0, 2, 3, 1) @ _channels_last_matrix(weight))
+    batch, _, height, width = h.shape
+    # What every pixel of h adds to the 4 x 4 patch below it: planes [4, 4, c, batch, height, width].
+    products = weight.permute(2, 3, 1, 0).flatten(0, 2) @ h.permute(0, 2, 3, 1).flatten(0, 2).T
+    planes = products.view(*_KERNEL, -1, batch, height, width)
+    # Row k of the patch of row i falls on row 2 i + k - 1. Even rows of the image are made of k = 1 and, from
+    # the row before, k = 3; odd ones of k = 2 and, from the row after, k = 0. Padding by 1 and -1 shifts.
+    rows = torch.stack(
+        [planes[1] + F.pad(planes[3], (0, 0, 1, -1)), planes[2] + F.pad(planes[0], (0, 0, -1, 1))]
+    )
+    # The same for columns: [2, 2, c, batch, height, width].
+    pixels = torch.stack(
+        [rows[:, 1] + F.pad(rows[:, 3], (1, -1)), rows[:, 2] + F.pad(rows[:, 0], (-1, 1))], dim=1
+    )
+    return _to_images(pixels.permute(3, 4, 0, 5, 1, 2).flatten(1), 2 * height, 2 * width)
 
 
 def _gathered(v: Tensor, weight: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ from typing import Any, Self
 from gon.catalogue import ACTIVATIONS, DATASETS, IMAGE_SIZE
 from gon.errors import GonError, UsageError
 
-NUMERICS_VERSION = 2
-"""Raised by hand whenever a change moves the numbers of a run (tests/test_golden.py notices).
+NUMERICS_VERSION = 3
+"""Raised by hand whenever a change moves the numbers of a run (tests/test_science.py notices).
 
 It is part of every run's digest: raising it makes every run train anew, and a change of code that
 leaves the arithmetic alone, a comment say, retrains nothing.
