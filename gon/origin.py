@@ -136,7 +136,7 @@ def linearise(decoder: nn.Sequential, z: Tensor, batch: int) -> tuple[Tensor, Ca
     *hidden, last = _blocks(decoder)
     h, kept = z, []
     for convolution, norm, activation in hidden:
-        x_hat, scale = _normalised(convolution, h, norm, batch)
+        x_hat, scale = _normalised(transposed_convolution(h, convolution), convolution, norm, batch)
         n = torch.addcmul(_per_channel(norm.bias), _per_channel(norm.weight), x_hat)
         h = activation(n)
         kept.append((convolution, x_hat, scale, ACTIVATION_DERIVATIVES[type(activation)](n, h)))
@@ -145,12 +145,7 @@ def linearise(decoder: nn.Sequential, z: Tensor, batch: int) -> tuple[Tensor, Ca
     def pull_back(v: Tensor) -> Tensor:
         v = transpose(v * (y - y * y), last[0])
         for convolution, x_hat, scale, slope in reversed(kept):
-            # Backward of the activation, v * slope, and of the batch norm: with means over batch and
-            # space, s * (v - mean(v) - x_hat * mean(v * x_hat)). Where all images share x_hat and
-            # slope, the means need the sum over the batch only.
-            u = (_batch_mean(v) if len(slope) < len(v) else v) * slope
-            means = torch.addcmul(_spatial_mean(u), x_hat, _spatial_mean(u * x_hat))
-            v = _AffineInBatch.apply(v, scale * slope, -scale * means)  # type: ignore[no-untyped-call]
+            v = _PullBack.apply(v, x_hat, scale, slope)  # type: ignore[no-untyped-call]
             v = transpose(v, convolution)
         return v
 
@@ -181,18 +176,18 @@ def _per_channel(values: Tensor) -> Tensor:
     return values.view(1, -1, 1, 1)
 
 
-def _spatial_mean(v: Tensor) -> Tensor:
-    """Mean over batch and space, per channel [1, channels, 1, 1]."""
-    return v.mean((0, 2, 3), keepdim=True)
+def _per_channel_sum(v: Tensor) -> Tensor:
+    """Sum over batch and space, per channel [1, channels, 1, 1]."""
+    return v.sum((0, 2, 3), keepdim=True)
+
+
+def _values_per_channel(v: Tensor) -> int:
+    return v.numel() // v.shape[1]
 
 
 def _batch_sum(v: Tensor) -> Tensor:
     """Sum over the batch [1, channels, height, width]; many times faster with the channels named last."""
     return v.permute(0, 2, 3, 1).sum(0, keepdim=True).permute(0, 3, 1, 2)
-
-
-def _batch_mean(v: Tensor) -> Tensor:
-    return _batch_sum(v) / len(v)
 
 
 def _image(convolution: nn.ConvTranspose2d, h: Tensor) -> Tensor:
@@ -213,45 +208,83 @@ def _shift_running_mean(norm: nn.BatchNorm2d, convolution: nn.ConvTranspose2d) -
 
 
 def _normalised(
-    convolution: nn.ConvTranspose2d, h: Tensor, norm: nn.BatchNorm2d, batch: int
+    a: Tensor, convolution: nn.ConvTranspose2d, norm: nn.BatchNorm2d, batch: int
 ) -> tuple[Tensor, Tensor]:
-    """Apply a layer and normalise with batch statistics.
+    """Normalise the output of a layer, which leaves out its bias, with the statistics of the batch.
 
     Returns x_hat [.., channels, height, width] and the factor weight / std [1, channels, 1, 1]. The
     running statistics move as in a batch norm over `batch` images.
     """
-    a = transposed_convolution(h, convolution)
-    mean = _spatial_mean(a)
-    centred = a - mean
-    variance = _spatial_mean(centred.square())
-    inverse_std = (variance + norm.eps).rsqrt()
+    x_hat, scale, mean, inverse_std = _Normalise.apply(a, norm.weight, norm.eps)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         _shift_running_mean(norm, convolution)
         count = batch * a.shape[2] * a.shape[3]
+        variance = (inverse_std**-2 - norm.eps) * (count / (count - 1))
         momentum = norm.momentum or 0.0
-        for running, value in (
-            (norm.running_mean, mean),
-            (norm.running_var, variance * (count / (count - 1))),
-        ):
+        for running, value in ((norm.running_mean, mean), (norm.running_var, variance)):
             if running is not None:
-                running.lerp_(value.flatten(), momentum)
+                running.lerp_(value, momentum)
         if norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
-    return centred * inverse_std, _per_channel(norm.weight) * inverse_std
+    return x_hat, scale
 
 
-class _AffineInBatch(torch.autograd.Function):
-    """v * factor + offset, the latter two shared by all images of a batch or not."""
-
-    @staticmethod
-    def forward(ctx: Any, v: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
-        ctx.save_for_backward(v, factor)
-        return torch.addcmul(offset, v, factor)
+class _Normalise(torch.autograd.Function):
+    """x_hat = (a - mean) / std, and weight / std; beside them mean and 1 / std, which have no gradient."""
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, a: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, ...]:
+        x_hat, mean, inverse_std = torch.native_batch_norm(a, None, None, None, None, True, 0.0, eps)
+        ctx.save_for_backward(x_hat, weight, inverse_std)
+        ctx.mark_non_differentiable(mean, inverse_std)
+        return x_hat, _per_channel(weight * inverse_std), mean, inverse_std
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x_hat, weight, inverse_std = ctx.saved_tensors
+        g, g_scale = gradients[0], gradients[1].flatten()
+        count = _values_per_channel(g)
+        # A batch norm's backward; the derivative of 1 / std by a is -x_hat / (count std^2).
+        m1 = _per_channel_sum(g) / count
+        m2 = (_per_channel_sum(g * x_hat) + _per_channel(g_scale * weight * inverse_std)) / count
+        g_a = (g - torch.addcmul(m1, x_hat, m2)) * _per_channel(inverse_std)
+        return g_a, g_scale * inverse_std, None
+
+
+class _PullBack(torch.autograd.Function):
+    """The backward of an activation and a batch norm, as an operation that has a backward itself.
+
+    With u = v * slope, and means over batch and space, it is
+
+        P(u) = scale * (u - mean(u) - x_hat * mean(u * x_hat)).
+
+    P is symmetric: back through it leads P again. `x_hat` and `slope` are either those of every image,
+    or [1, channels, height, width] for all of them; then all but the first term needs only sums over
+    the batch.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, x_hat: Tensor, scale: Tensor, slope: Tensor) -> Tensor:
+        count = _values_per_channel(v)
+        v_sum = v if len(v) == len(x_hat) else _batch_sum(v)
+        u = v_sum * slope
+        mean_ux = _per_channel_sum(u * x_hat) / count
+        means = torch.addcmul(_per_channel_sum(u) / count, x_hat, mean_ux)
+        factor = scale * slope
+        ctx.save_for_backward(v, v_sum, x_hat, scale, slope, factor, means, mean_ux)
+        return torch.addcmul(-scale * means, v, factor)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         (g,) = gradients
-        v, factor = ctx.saved_tensors
-        if len(factor) == len(v):
-            return g * factor, g * v, g
-        return g * factor, _batch_sum(g * v), _batch_sum(g)
+        v, v_sum, x_hat, scale, slope, factor, means, mean_ux = ctx.saved_tensors
+        count = _values_per_channel(v)
+        g_sum, gv_sum = (g, g * v) if len(v) == len(x_hat) else (_batch_sum(g), _batch_sum(g * v))
+        mean_gx = _per_channel_sum(g_sum * x_hat) / count
+        g_means = torch.addcmul(_per_channel_sum(g_sum) / count, x_hat, mean_gx)
+        return (
+            torch.addcmul(-factor * g_means, g, factor),
+            -scale * (g_sum * mean_ux + v_sum * slope * mean_gx),
+            _per_channel_sum(slope * gv_sum - g_sum * means),
+            scale * (gv_sum - g_means * v_sum),
+        )
