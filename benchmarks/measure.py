@@ -59,14 +59,11 @@ def ours(spec: RunSpec, options: argparse.Namespace) -> dict[str, Any]:
         run.compile(1)
         assert run.compiled == "from epoch 1", run.compiled
     compiled = time.perf_counter()
-    order = torch.randperm(len(run.images)).to(run.device)
-    position = 0
-    step = training.CapturedStep(run) if options.device == "cuda" else run.step
+    run.begin_epoch()
+    take_step = training.captured_step(run) if options.device == "cuda" else run.next_step
 
     def next_step() -> None:
-        nonlocal position
-        step(order[position : position + spec.batch_size])
-        position = (position + spec.batch_size) % (len(order) - spec.batch_size)
+        take_step()
         if options.device == "cuda":
             torch.cuda.synchronize()
 

@@ -15,6 +15,7 @@ from gon.catalogue import DATASETS, IMAGE_SIZE
 from gon.convolutions import transpose
 from gon.errors import UsageError
 from gon.networks import Siren, decoder, encoder_head, encoder_trunk
+from gon.optimizer import Adam
 from gon.origin import fast_decode, fast_origin_latent, origin_latent, reconstruction_loss
 from gon.runs import RunSpec
 
@@ -118,12 +119,10 @@ class Model(nn.Module):
         """
         return None
 
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Optimisers of the training, Adam with its default moments."""
+    def optimizers(self) -> list[Adam | torch.optim.Optimizer]:
+        """Optimisers of the training."""
         parameters = [p for p in self.parameters() if p.requires_grad]
-        on_cuda = any(p.is_cuda for p in parameters)
-        rate = self.spec.learning_rate
-        return [torch.optim.Adam(parameters, lr=rate, fused=True, capturable=on_cuda)] if parameters else []
+        return [Adam(parameters, self.spec.learning_rate)] if parameters else []
 
     def reconstruction_loss(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         """The loss [] of a reconstruction, at the training batch size."""
@@ -289,7 +288,7 @@ class GenerativeLatentOptimisation(Model):
         """Fit latents to images, see `Model.encode`. Only the latents have a gradient."""
         with torch.enable_grad():
             z = x.new_zeros(len(x), self.spec.latent_dim, 1, 1).requires_grad_()
-            optimizer = torch.optim.Adam([z], lr=GLO_FITTING_LEARNING_RATE, fused=True)
+            optimizer = Adam([z], GLO_FITTING_LEARNING_RATE)
             for _ in range(self.fitting_steps):
                 loss = self.reconstruction_loss(self.decode(z), x)
                 (z.grad,) = torch.autograd.grad(loss, z)
@@ -300,12 +299,10 @@ class GenerativeLatentOptimisation(Model):
         """See `Model.decode`."""
         return fast_decode(self.decoder, z)
 
-    def optimizers(self) -> list[torch.optim.Optimizer]:
+    def optimizers(self) -> list[Adam | torch.optim.Optimizer]:
         """Adam for the weights, and its sparse form for the latents."""
-        rate = self.spec.learning_rate
-        on_cuda = self.latents.weight.is_cuda
         return [
-            torch.optim.Adam(self.decoder.parameters(), lr=rate, fused=True, capturable=on_cuda),
+            Adam(self.decoder.parameters(), self.spec.learning_rate),
             torch.optim.SparseAdam(self.latents.parameters(), lr=GLO_LATENT_LEARNING_RATE),
         ]
 

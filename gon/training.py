@@ -37,8 +37,8 @@ from gon.runs import (
     write_atomically,
 )
 
-CHECKPOINT_FORMAT = 4
-COMPILE_AFTER_EPOCHS = 10
+CHECKPOINT_FORMAT = 5
+COMPILE_AFTER_EPOCHS = 5
 """Epochs that run uncompiled. Compiling pays for itself after about as many (docs/performance.md).
 The number is fixed, and not the budget's length, so that a continued run equals an uninterrupted one."""
 _PROGRESS_SECONDS = 1.0
@@ -59,6 +59,8 @@ class Trajectory:
         One of `gon.models.ORIGIN_PASSES`.
     digests
         Digests of the data, for the record.
+    dtype
+        Type of weights and images. Runs are of float32; float64 is for comparing implementations.
 
     Notes
     -----
@@ -75,18 +77,26 @@ class Trajectory:
         device: str = "cpu",
         origin_pass: str = "fast",
         digests: dict[str, str] | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.spec = spec
         self.data = digests or {}
         self.device = torch.device(device)
+        self.dtype = dtype
         self.images = images.to(self.device)
         self.validation_images = validation_images.to(self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)  # drawn on the CPU, so that they are the same on every device
             self.model = build_model(spec, origin_pass).to(self.device)
+        if dtype != torch.float32:  # PCA has a type of its own
+            self.model.to(dtype)
         self.optimizers = self.model.optimizers()
         self.compiled = "no"
-        self._captured: CapturedStep | None = None
+        # An epoch under way, all of it on the device, so that no step waits for the host.
+        self._order = torch.zeros(spec.steps_per_epoch, spec.batch_size, dtype=torch.long, device=device)
+        self._losses = torch.zeros(spec.steps_per_epoch, dtype=dtype, device=device)
+        self._next = torch.zeros(1, dtype=torch.long, device=device)
+        self._captured: Callable[[], None] | None = None
         self.batch_order = torch.Generator().manual_seed(spec.seed)
         self.history: list[Epoch] = []
         self.step_losses: list[Tensor] = []  # per epoch: [steps], float32, SSE per image
@@ -107,23 +117,44 @@ class Trajectory:
             The loss [] that was minimised, as SSE per image. It stays on the device: nothing waits.
         """
         for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        objective, loss = self.model.losses(to_float(self.images[batch]), batch)
+            optimizer.zero_grad()
+        x = to_float(self.images[batch]).to(self.dtype)
+        objective, loss = self.model.losses(x, batch)
         if self.optimizers:
             objective.backward()
         for optimizer in self.optimizers:
             optimizer.step()
         return loss.detach() * self.spec.pixels
 
-    def _prepare_step(self, epoch: int) -> Callable[[Tensor], Tensor]:
-        """The step in the form that pays at this point of a run."""
+    def begin_epoch(self) -> None:
+        """Draw the order of the next epoch's batches."""
+        order = torch.randperm(len(self.images), generator=self.batch_order)
+        self._order.copy_(order[: self._order.numel()].view_as(self._order))
+        self.rewind()
+        self.model.train()
+        if isinstance(self.model, PCA):
+            self.model.fit(self.images)
+
+    def rewind(self) -> None:
+        """Let the next step be the epoch's first."""
+        self._next.zero_()
+
+    def next_step(self) -> None:
+        """Take the next step of the epoch, and keep its loss. Which one it is stands on the device."""
+        loss = self.step(self._order.index_select(0, self._next).flatten())
+        at = torch.arange(len(self._losses), device=self.device) == self._next
+        self._losses.copy_(torch.where(at, loss, self._losses))
+        self._next.add_(1)
+
+    def _prepare_step(self, epoch: int) -> Callable[[], None]:
+        """`next_step` in the form that pays at this point of a run."""
         if self.device.type == "cuda" and self.model.capturable:
             if self._captured is None:
-                self._captured = CapturedStep(self)
+                self._captured = captured_step(self)
             return self._captured
         if self.device.type == "cpu" and epoch > COMPILE_AFTER_EPOCHS and self.compiled == "no":
             self.compile(epoch)
-        return self.step
+        return self.next_step
 
     def compile(self, epoch: int) -> None:
         """Compile the loss and its gradient from an epoch on; without a compiler, stay as before."""
@@ -136,7 +167,7 @@ class Trajectory:
         compiled = torch.compile(
             self.model.training_loss,
             dynamic=False,
-            options={"cpp_wrapper": True},  # no Python per kernel
+            options={"cpp_wrapper": True, "deterministic": True},  # the former: no Python per kernel
         )
         x = to_float(self.images[: self.spec.batch_size])
         try:
@@ -188,18 +219,14 @@ class Trajectory:
         Tensor
             Their losses [steps] on the CPU, SSE per image.
         """
-        spec, done = self.spec, len(self.history) * self.spec.steps_per_epoch
-        order = torch.randperm(len(self.images), generator=self.batch_order).to(self.device)
-        losses = torch.empty(steps, device=self.device)
-        self.model.train()
-        if isinstance(self.model, PCA):
-            self.model.fit(self.images)
+        done = len(self.history) * self.spec.steps_per_epoch
+        self.begin_epoch()
         step = self._prepare_step(len(self.history) + 1)
         for i in range(steps):
-            losses[i] = step(order[i * spec.batch_size : (i + 1) * spec.batch_size])
+            step()
             if progress is not None:
-                progress.update(done + i + 1, losses[: i + 1])
-        return losses.cpu()
+                progress.update(done + i + 1, self._losses[: i + 1])
+        return self._losses[:steps].to("cpu", torch.float32, copy=True)
 
     def losses(self, epochs: int) -> list[float]:
         """The loss of every step of the first epochs, SSE per image."""
@@ -249,46 +276,36 @@ class Trajectory:
         self.diverged = Divergence(**state["diverged"]) if state["diverged"] else None
 
 
-class CapturedStep:
-    """A training step recorded once as a CUDA graph and replayed: no Python and no launch per operation.
+def captured_step(run: Trajectory) -> Callable[[], None]:
+    """Record `Trajectory.next_step` as a CUDA graph: replaying it costs the host one launch.
 
     Parameters
     ----------
     run
-        The run whose step it is. It is left as it was: the steps that warm up are undone.
+        A run on a CUDA device, at the beginning of an epoch. It is left as it was: the steps that
+        warm up are undone.
+
+    Returns
+    -------
+    Callable
+        Takes the next step.
     """
-
-    def __init__(self, run: Trajectory) -> None:
-        (adam,) = run.optimizers
-        model, optimizer = copy.deepcopy(run.model.state_dict()), copy.deepcopy(adam.state_dict())
-        self._batch = torch.arange(run.spec.batch_size, device=run.device)
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                run.step(self._batch)
-        torch.cuda.current_stream().wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._loss = run.step(self._batch)
-        # Put back in place: the graph works on these very tensors.
-        run.model.load_state_dict(model)
-        for parameter, now in adam.state.items():
-            before = optimizer["state"].get(_index_of(adam, parameter), {})
-            for key, value in now.items():
-                value.copy_(before[key]) if key in before else value.zero_()
-
-    def __call__(self, batch: Tensor) -> Tensor:
-        """Take one step on a batch, as `Trajectory.step` does."""
-        self._batch.copy_(batch)
-        self._graph.replay()
-        return self._loss
-
-
-def _index_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> int:
-    """Number under which an optimiser saves the state of a parameter."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    return next(i for i, other in enumerate(parameters) if other is parameter)
+    (adam,) = run.optimizers
+    model, moments = copy.deepcopy(run.model.state_dict()), copy.deepcopy(adam.state_dict())
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run.next_step()
+            run.rewind()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run.next_step()
+    # Put back in place: the graph works on these very tensors.
+    run.model.load_state_dict(model)
+    adam.load_state_dict(moments)
+    return graph.replay
 
 
 class StepObserver(Protocol):
@@ -351,7 +368,8 @@ def prepare_process(threads: int) -> None:
     torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with it only
     torch.backends.cudnn.allow_tf32 = False
-    torch.use_deterministic_algorithms(True)
+    # As torch.use_deterministic_algorithms, which imports torch's compiler besides: a second a process.
+    torch.set_deterministic_debug_mode("error")
     # That would also fill every new tensor with NaN; nothing here reads what it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     keep_freed_memory()
