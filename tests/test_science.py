@@ -158,8 +158,10 @@ def test_the_fast_pass_is_the_reference_in_float64(
 
 
 @pytest.mark.parametrize("inner_steps", [1, 2])
-@pytest.mark.parametrize("start", ["beside the kink", "after the first step"])
-def test_both_passes_train_alike_in_float32(mnist: data.PreparedImages, start: str, inner_steps: int) -> None:
+@pytest.mark.parametrize(("start", "within"), [("beside the kink", 1e-4), ("after the first step", 1e-3)])
+def test_both_passes_train_alike_in_float32(
+    mnist: data.PreparedImages, start: str, within: float, inner_steps: int
+) -> None:
     """The loss curves over the first 200 steps of real training, from the same weights and batches.
 
     PyTorch starts batch norms with bias 0, which puts the origin on the kink of ELU's derivative: which
