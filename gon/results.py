@@ -18,10 +18,15 @@ from gon.runs import RunRecord
 
 Outcome = Literal["reproduced", "partly reproduced", "not reproduced", "inconclusive", "not attempted"]
 Finding = Literal[
-    "as published", "smaller than the margin", "against the published", "too close to tell", "not comparable"
+    "as published",
+    "lower, size open",
+    "equal within the margin",
+    "against the published",
+    "too close to tell",
+    "not comparable",
 ]
 Tendency = Finding | Literal["mixed"]
-Reason = Literal["epochs", "images", "seeds", "left out", "overlap"]
+Reason = Literal["epochs", "images", "seeds", "left out", "diverged", "no scatter", "overlap"]
 
 
 class RunSummary(Model):
@@ -164,28 +169,30 @@ class FigureFile(Model):
 
 
 class Comparison(Model):
-    """One pair of an ordering rule, or one number of a value rule; what is tested stands in `gon.verdicts`.
+    """One pair of an ordering or structural rule, or one number of a value rule; see `gon.verdicts`.
 
-    For an ordering, `first` is published to be the lower one and `second` the higher one. For a
-    value, `first` is the measurement and `second` is None.
+    For a pair, `first` is published to be the lower one and `second` the higher one. For a value,
+    `first` is the measurement and `second` is None.
     """
 
     first: str
     """Name of a measurement."""
     second: str | None = None
+    epochs: int
+    """After how many epochs they are compared; 0 for what needs no training."""
     seeds: int
     """Number of pairs or values."""
     relative_difference: float | None
     """first / second - 1, or measured / published - 1, geometric mean over seeds; None if not comparable."""
     interval: tuple[float, float] | None = None
-    """Its 95% confidence interval; None with a single seed, or without scatter."""
+    """Its confidence interval, of the rule's level; None with a single seed, or without scatter."""
     effect_size: float | None = None
     """Cohen's d of the paired log ratios."""
-    p_value: float | None = None
-    """Of an ordering: that there is no difference; of a value: that it is within the tolerance. Adjusted for
-    all comparisons of the rule (Holm)."""
-    p_equivalent: float | None = None
-    """Of a value: that it is outside the tolerance (two one-sided tests)."""
+    p_reproduced: float | None = None
+    """Of a pair: that the first is not lower by the margin. Of a value: that it is outside the tolerance."""
+    p_refuted: float | None = None
+    """Of a pair: that it is neither equal within the margin nor the other way round. Of a value: that it is
+    within the tolerance. Adjusted for all comparisons of the rule (Holm)."""
     finding: Finding
 
 
@@ -207,6 +214,8 @@ class Verdict(Model):
     comparisons: list[Comparison]
     order: list[Comparison] = []
     """Of a value rule: whether the measured values have the order of the published ones."""
+    early: list[Comparison] = []
+    """Of a value rule: losses below the published value, by more than the tolerance, before its epochs."""
 
 
 class LeftOut(Model):
