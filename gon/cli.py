@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import random
 import shlex
 import sys
@@ -44,8 +45,25 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("snakemake", nargs="*", metavar="-- OPTION", help="further options for Snakemake")
     command.set_defaults(command=_run)
 
-    command = commands.add_parser("plan", help="list the runs that a budget asks for")
+    command = commands.add_parser(
+        "plan", help="show the runs that a budget asks for, in their order; train them"
+    )
     _add_study_options(command)
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--runs", action="store_true", help="list every run with the command that trains it")
+    what.add_argument(
+        "--train",
+        action="store_true",
+        help="train what is missing, in this order, at the lowest priority; may be stopped at any moment",
+    )
+    what.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="copy what has finished, as reference records, to a folder",
+    )
+    command.add_argument("--cores", default="all", help="trainings side by side (default: all cores)")
+    command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     command.set_defaults(command=_plan)
 
     command = commands.add_parser("data", help="get and prepare the data sets")
@@ -62,6 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     command.add_argument(
         "--origin-pass", default="fast", help="fast (default), or reference: the plain form of the method"
+    )
+    command.add_argument(
+        "--evaluation",
+        dest="evaluations",
+        action="append",
+        default=[],
+        help=f"made with every record; one of {', '.join(EVALUATIONS)}; may be given several times",
     )
     command.set_defaults(command=_train)
 
@@ -162,15 +187,35 @@ def _run(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     from gon.params import load_study
+    from gon.reference import keep_records, print_plan, train_plan
 
     study = load_study(options.budget, options.overrides)
     store = study.budget.run_store
-    for planned in study.plan():
-        state = "present" if store.has(planned.spec, planned.epochs) else "to do"
-        print(f"{planned.spec.digest}  {state:8}{planned.spec.label}  [{', '.join(planned.claims)}]")
-        arguments = shlex.join([*planned.spec.arguments(), "--epochs", str(planned.epochs)])
-        print(f"    gon train {arguments} --store {shlex.quote(str(store.root))}")
+    if options.train:
+        return train_plan(study, store, _cores(options.cores), options.device)
+    if options.keep is not None:
+        print(f"{keep_records(study, store, options.keep)} records copied to {options.keep}")
+    elif options.runs:
+        for planned in study.plan():
+            state = "present" if store.has(planned.spec, planned.epochs) else "to do"
+            print(f"{planned.spec.digest}  {state:8}{planned.spec.label}  [{', '.join(planned.claims)}]")
+            arguments = shlex.join([*planned.spec.arguments(), "--epochs", str(planned.epochs)])
+            print(f"    gon train {arguments} --store {shlex.quote(str(store.root))}")
+    else:
+        print_plan(study, store)
     return 0
+
+
+def _cores(text: str) -> int:
+    """A number of cores, or all that this process may use."""
+    if text == "all":
+        try:
+            return len(os.sched_getaffinity(0))
+        except AttributeError:  # not on macOS
+            return os.cpu_count() or 1
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"--cores: {text!r} is not allowed; a whole number from 1 up, or all, is")
+    return int(text)
 
 
 def _data(options: argparse.Namespace) -> int:
@@ -192,24 +237,23 @@ def _train(options: argparse.Namespace) -> int:
         threads=options.threads,
         device=options.device,
         origin_pass=options.origin_pass,
+        evaluations=[_known_evaluation(name) for name in options.evaluations],
     )
     if record.diverged:
         print(f"{spec.label}: diverged in epoch {record.diverged.epoch}, step {record.diverged.step}")
     else:
         last = record.last
+        validation = "" if last.validation_loss is None else f", validation loss {last.validation_loss:.4g}"
         print(
-            f"{spec.label}: after epoch {last.epoch} training loss {last.train_loss:.4g}, "
-            f"validation loss {last.validation_loss:.4g} (SSE per image)"
+            f"{spec.label}: after epoch {last.epoch} training loss {last.train_loss:.4g}{validation} "
+            "(SSE per image)"
         )
     return 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     spec = _chosen_spec(options)
-    if options.evaluation not in EVALUATIONS:
-        raise UsageError(
-            f"evaluation: {options.evaluation!r} is not known; allowed are {', '.join(EVALUATIONS)}"
-        )
+    _known_evaluation(options.evaluation)
     from gon.training import evaluate_run
 
     store = RunStore(options.store)
@@ -219,14 +263,24 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _known_evaluation(name: str) -> str:
+    if name not in EVALUATIONS:
+        raise UsageError(f"evaluation: {name!r} is not known; allowed are {', '.join(EVALUATIONS)}")
+    return name
+
+
 def _verify(options: argparse.Namespace) -> int:
     from gon.params import load_study
     from gon.verification import verify
 
-    study = load_study(options.budget, options.overrides)
+    if options.store is None:
+        study = load_study(options.budget, options.overrides)
+        store, digests = study.budget.run_store, [planned.spec.digest for planned in study.plan()]
+    else:
+        store, digests = RunStore(options.store), None
     return verify(
-        study.budget.run_store if options.store is None else RunStore(options.store),
-        digests=[planned.spec.digest for planned in study.plan()] if options.store is None else None,
+        store,
+        digests=digests,
         runs=options.runs,
         epochs=options.epochs,
         steps=options.steps,

@@ -9,7 +9,7 @@ import pydantic
 import yaml
 
 from gon.errors import UsageError
-from gon.params import PROJECT, Model, Source
+from gon.params import PROJECT, Model, Source, read_yaml
 
 FACTS = ("epochs", "seeds", "images", "datasets", "versions", "machines")
 """What `here` may name in braces; the report fills it in from its budget and records."""
@@ -68,7 +68,7 @@ def load_deviations(path: Path | None = None, claims: Iterable[str] | None = Non
     path = path or PROJECT / "params" / "deviations.yaml"
     known = sorted(claims or (file.stem for file in (PROJECT / "params" / "claims").glob("*.yaml")))
     try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw: Any = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:

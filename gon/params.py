@@ -6,7 +6,9 @@ Every file is checked when it is read. An error names the file, the key, the val
 import dataclasses
 import datetime
 import itertools
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -35,6 +37,12 @@ class Model(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+def runs_dir() -> Path:
+    """Folder of all run stores: `GON_RUNS_DIR`, or `runs/` in the project."""
+    given = os.environ.get("GON_RUNS_DIR")
+    return Path(given).expanduser() if given else PROJECT / "runs"
+
+
 class Budget(Model):
     """How much training a report rests on."""
 
@@ -46,7 +54,7 @@ class Budget(Model):
     train_images: Annotated[int, pydantic.Field(ge=1)] | None = None
     validation_images: Annotated[int, pydantic.Field(ge=1)] | None = None
     store: str
-    """Folder of the runs, below the project's root."""
+    """Folder of the runs, below `runs/` of the project or `GON_RUNS_DIR`."""
     report: str
     """Folder of the report, below the project's root."""
     overrides: tuple[str, ...] = ()
@@ -60,7 +68,11 @@ class Budget(Model):
     @property
     def run_store(self) -> RunStore:
         """The runs of this budget."""
-        return RunStore(PROJECT / self.store)
+        return RunStore(runs_dir() / self.store)
+
+    def overrides_any(self, key: str) -> bool:
+        """Whether the person set `epochs` or `seeds` for this execution."""
+        return any(text.startswith(f"{key}=") for text in self.overrides)
 
 
 class Source(Model):
@@ -202,6 +214,23 @@ class Headline(Model):
     """Name of the rule that compares all models; the lowest of each comparison is named."""
 
 
+class Extent(Model):
+    """How far a grid goes at one budget, where that is not as far as everything else."""
+
+    epochs: Annotated[int, pydantic.Field(ge=1)] | None = None
+    """Epochs in place of the budget's."""
+    seeds: Annotated[int, pydantic.Field(ge=1)] | None = None
+    """Seeds in place of the budget's."""
+    stages: int | list[int] = 9
+    """Where its runs stand in the order of a training that takes days, by seed if they differ."""
+
+    def stage(self, seed: int) -> int:
+        """The stage of a seed's run; of seeds beyond the list, the last."""
+        if isinstance(self.stages, int):
+            return self.stages
+        return self.stages[min(seed, len(self.stages) - 1)]
+
+
 class Grid(Model):
     """Runs by their settings: every combination of the lists is one run; `$name` is a parameter.
 
@@ -213,6 +242,8 @@ class Grid(Model):
     budgets: list[str] | None = None
     """Budgets that include these runs; None for all. At others they are listed as left out, unless they
     are of `smoke` only: such runs test the pipeline, and nobody misses them elsewhere."""
+    at: dict[str, Extent] = {}
+    """Budgets at which these runs go farther, or less far, than the budget says."""
     evaluations: list[str] = []
     """Keys of `gon.runs.EVALUATIONS` that are made of them."""
 
@@ -249,13 +280,22 @@ class ClaimParams(Model):
     headline: Headline | None = None
     """A question that the first lines of the report answer."""
     rules: list[Rule] = []
+    primary: str | None = None
+    """Name of the one rule that the claim stands or falls with; the others are secondary."""
+    withdrawn: str | None = None
+    """What is not judged although it was claimed, and why."""
 
     @pydantic.model_validator(mode="after")
     def _headline_names_rules(self) -> Self:
         names = [rule.name for rule in self.rules]
-        for name in (self.headline.rule, self.headline.lowest) if self.headline else ():
+        named = [("primary", self.primary)]
+        if self.headline:
+            named += [("headline", self.headline.rule), ("headline", self.headline.lowest)]
+        for key, name in named:
             if name is not None and name not in names:
-                raise ValueError(f"headline: there is no rule {name!r}; allowed are {', '.join(names)}")
+                raise ValueError(f"{key}: there is no rule {name!r}; allowed are {', '.join(names)}")
+        if self.rules and self.primary is None:
+            raise ValueError(f"primary: missing; one of the rules {', '.join(names)} is")
         return self
 
     @pydantic.field_validator("rules")
@@ -303,39 +343,93 @@ class ClaimParams(Model):
         for grid in self.runs:
             if grid.budgets == ["smoke"] and budget.name != "smoke":
                 continue
-            seeds = {"seed": list(range(budget.seeds))}
-            settings = seeds | {key: self._values(value) for key, value in grid.settings.items()}
-            for combination in itertools.product(*settings.values()):
-                chosen = dict(zip(settings, combination, strict=True))
-                if chosen.get("model") in EXACT_MODELS:
-                    chosen["seed"] = RunSpec.seed  # every seed would give the same
-                try:
-                    spec = RunSpec.from_mapping(
-                        {
-                            "train_images": budget.train_images,
-                            "validation_images": budget.validation_images,
-                            **chosen,
-                        }
-                    )
-                except UsageError as error:
-                    raise UsageError(
-                        f"claim {self.name} (params/claims/{self.name}.yaml): {error}"
-                    ) from error
+            extent = grid.at.get(budget.name, Extent())
+            epochs, count = (
+                own if own is not None and not budget.overrides_any(key) else default
+                for key, own, default in (
+                    ("epochs", extent.epochs, budget.epochs),
+                    ("seeds", extent.seeds, budget.seeds),
+                )
+            )
+            for spec in self._specs({"seed": list(range(count)), **grid.settings}, budget):
                 left_out = None
                 if grid.budgets is not None and budget.name not in grid.budgets:
                     left_out = f"not part of the budget {budget.name}, but of {', '.join(grid.budgets)}"
                 elif not DATASETS[spec.dataset].required:
                     left_out = data.absence(spec.dataset)
+                reached = spec.epochs_at(epochs)
+                request = Request(
+                    spec, reached, tuple(grid.evaluations), left_out, {reached: extent.stage(spec.seed)}
+                )
                 known = requests.get(spec)
-                request = Request(spec, tuple(grid.evaluations), left_out)
-                if known is not None:  # asked for twice: what either asks for
-                    request = Request(
-                        spec,
-                        tuple(dict.fromkeys(known.evaluations + request.evaluations)),
-                        left_out if known.left_out else None,
-                    )
-                requests[spec] = request
+                requests[spec] = request if known is None else known.merged(request)
         return list(requests.values())
+
+    def _specs(self, settings: Settings, budget: Budget) -> Iterator[RunSpec]:
+        """A spec for every combination of the settings, of as many images as the budget has."""
+        values = {key: self._values(value) for key, value in settings.items()}
+        for combination in itertools.product(*values.values()):
+            chosen = dict(zip(values, combination, strict=True))
+            if chosen.get("model") in EXACT_MODELS:
+                chosen["seed"] = RunSpec.seed  # every seed would give the same
+            images = {"train_images": budget.train_images, "validation_images": budget.validation_images}
+            try:
+                yield RunSpec.from_mapping(images | chosen)
+            except UsageError as error:
+                raise UsageError(f"claim {self.name} (params/claims/{self.name}.yaml): {error}") from error
+
+    def pairs(self, rule: Rule, budget: Budget) -> list[tuple[RunSpec, RunSpec]]:
+        """The settings that a rule compares: published to be lower and higher, each with the first seed."""
+        compare, found = rule.compare, []
+        for within in _combinations({key: self._values(value) for key, value in compare.within.items()}):
+            if compare.falling:
+                ((key, values),) = compare.falling.items()
+                sides = [({key: b}, {key: a}) for a, b in itertools.pairwise(self._values(values))]
+            else:
+                lower, higher = (
+                    list(_combinations({key: self._values(value) for key, value in side.items()}))
+                    for side in (compare.lower, compare.higher)
+                )
+                sides = list(itertools.product(lower, higher))
+            for low, high in sides:
+                ((first,), (second,)) = (list(self._specs(within | side, budget)) for side in (low, high))
+                if first != second:
+                    found.append((first, second))
+        return found
+
+    def check_rules(self, budget: Budget, source: str) -> None:
+        """Check that each rule has something to compare, and that no seed is typed that no rule names.
+
+        Parameters
+        ----------
+        budget
+            The budget.
+        source
+            What the parameters come from, for messages.
+
+        Raises
+        ------
+        UsageError
+            Names the rule or the seed.
+        """
+        asked = {dataclasses.replace(request.spec, seed=RunSpec.seed) for request in self.requests(budget)}
+        for rule in self.rules:
+            pairs = self.pairs(rule, budget)
+            if isinstance(rule, StructuralRule) or any(a in asked and b in asked for a, b in pairs):
+                continue
+            compared = sorted({spec.label.removesuffix(", seed 0") for pair in pairs for spec in pair})
+            raise UsageError(
+                f"{source}: the rule {rule.name!r} of {self.name} has nothing to compare with these "
+                f"parameters; it compares {'; '.join(compared) or 'nothing'}"
+            )
+        named = max((rule.seeds for rule in self.rules if isinstance(rule, TestedRule)), default=None)
+        for grid in self.runs if named is not None else ():
+            for seed in self._values(grid.settings.get("seed", [])):
+                if not isinstance(seed, int) or seed >= (named or 0):
+                    allowed = f"0 to {(named or 0) - 1}"
+                    raise UsageError(
+                        f"{source}: runs.seed: {seed!r} is named by no rule; allowed are {allowed}"
+                    )
 
     def specs(self, budget: Budget) -> list[RunSpec]:
         """The runs that the claim asks for at a budget."""
@@ -349,7 +443,20 @@ class ClaimParams(Model):
                     f"allowed are {', '.join('$' + key for key in self.parameters)}"
                 )
             value = self.parameters[value[1:]]
-        return value if isinstance(value, list) else [value]
+        values = value if isinstance(value, list) else [value]
+        _require_distinct(f"params/claims/{self.name}.yaml: runs and rules", values)
+        return values
+
+
+def _combinations(settings: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    for combination in itertools.product(*settings.values()):
+        yield dict(zip(settings, combination, strict=True))
+
+
+def _require_distinct(what: str, values: list[Any]) -> None:
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise UsageError(f"{what}: {value!r} occurs more than once in {values!r}; each value may once")
 
 
 def _require_same_type(what: str, value: Any, default: Any) -> None:
@@ -364,6 +471,7 @@ def _require_same_type(what: str, value: Any, default: Any) -> None:
             raise UsageError(f"{what}: an empty list is not allowed; the default is {default!r}")
         for item in value:
             _require_same_type(what, item, default[0])
+        _require_distinct(what, value)
 
 
 @dataclass(frozen=True)
@@ -374,15 +482,38 @@ class Request:
     ----------
     spec
         The run.
+    epochs
+        How far.
     evaluations
         What is to be evaluated beside it, keys of `gon.runs.EVALUATIONS`.
     left_out
         Why it is not run at this budget or on this machine; None if it is.
+    stages
+        Numbers of epochs on the way to that stage of a long training at which they are due.
     """
 
     spec: RunSpec
+    epochs: int
     evaluations: tuple[str, ...]
     left_out: str | None
+    stages: Mapping[int, int] = dataclasses.field(default_factory=dict, compare=False)
+
+    def merged(self, other: Self) -> Self:
+        """The same run asked for twice: what either asks for. What one leaves out, the other decides."""
+        if self.left_out and not other.left_out:
+            return other
+        if other.left_out and not self.left_out:
+            return self
+        return dataclasses.replace(
+            self,
+            epochs=max(self.epochs, other.epochs),
+            evaluations=tuple(dict.fromkeys(self.evaluations + other.evaluations)),
+            stages=_earliest(self.stages, other.stages),
+        )
+
+
+def _earliest(a: Mapping[int, int], b: Mapping[int, int]) -> dict[int, int]:
+    return {epochs: min(m[epochs] for m in (a, b) if epochs in m) for epochs in sorted({*a, *b})}
 
 
 @dataclass(frozen=True)
@@ -393,6 +524,8 @@ class PlannedRun:
     epochs: int
     evaluations: tuple[str, ...]
     claims: tuple[str, ...]
+    stages: Mapping[int, int] = dataclasses.field(default_factory=dict, compare=False)
+    """Numbers of epochs on the way to the stage of a long training at which they are due."""
 
 
 @dataclass(frozen=True)
@@ -426,11 +559,13 @@ class Study:
                 if request.left_out is not None:
                     continue
                 spec = request.spec
-                planned = wanted.get(spec, PlannedRun(spec, spec.epochs_at(self.budget.epochs), (), ()))
+                planned = wanted.get(spec, PlannedRun(spec, request.epochs, (), ()))
                 wanted[spec] = dataclasses.replace(
                     planned,
+                    epochs=max(planned.epochs, request.epochs),
                     evaluations=tuple(dict.fromkeys(planned.evaluations + request.evaluations)),
                     claims=(*planned.claims, claim.name),
+                    stages=_earliest(planned.stages, request.stages),
                 )
         return list(wanted.values())
 
@@ -473,12 +608,14 @@ def load_study(budget: str = "quick", overrides: Sequence[str] = (), params: Pat
     claims: dict[str, ClaimParams] = {}
     for file in sorted((folder / "claims").glob("*.yaml")):
         claim = _validate(ClaimParams, {"name": file.stem, **_read_yaml(file)}, file)
-        for name in itertools.chain.from_iterable(grid.budgets or () for grid in claim.runs):
+        for name in itertools.chain.from_iterable((*(grid.budgets or ()), *grid.at) for grid in claim.runs):
             if name not in raw:
                 raise UsageError(f"{file}: runs.budgets: {name!r} is not known; allowed are {', '.join(raw)}")
         claims[file.stem] = claim
     for text in overrides:
         chosen = _override(text, chosen, claims)
+    for claim in claims.values():
+        claim.check_rules(chosen, ", ".join(f"--set {text}" for text in overrides) or f"{folder}/claims")
     return Study(chosen, tuple(sorted(claims.values(), key=lambda claim: (claim.order, claim.name))))
 
 
@@ -488,7 +625,7 @@ def _override(text: str, budget: Budget, claims: dict[str, ClaimParams]) -> Budg
     if not equals:
         raise UsageError(f"--set {text}: expected KEY=VALUE, such as epochs=3")
     try:
-        value = yaml.safe_load(value_text)
+        value = read_yaml(value_text)
     except yaml.YAMLError as error:
         raise UsageError(f"--set {text}: the value cannot be read as YAML ({_one_line(error)})") from error
     name, dot, parameter = key.partition(".")
@@ -506,13 +643,54 @@ def _override(text: str, budget: Budget, claims: dict[str, ClaimParams]) -> Budg
     return budget.model_copy(update=update)
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without the surprises of its version 1.1: what another reader would take for another value."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Refuse `010` (8), `1:30` (90), `yes` (true) and their like, and read `1e-4` as the number."""
+        if isinstance(node, yaml.ScalarNode) and node.style is None:
+            if _SURPRISE.fullmatch(node.value):
+                raise yaml.constructor.ConstructorError(
+                    None,
+                    None,
+                    f"{node.value!r} means different things to different readers of YAML; allowed are true, "
+                    "false, plain decimal numbers, and texts in quotes",
+                    node.start_mark,
+                )
+            if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", node.value):
+                return float(node.value)
+        return super().construct_object(node, deep)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a key that stands twice; the last would win."""
+        keys = [key.value for key, _ in node.value]
+        for i, (key, _) in enumerate(node.value):
+            if key.value in keys[:i]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} occurs more than once", key.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+_SURPRISE = re.compile(
+    r"[-+]?0\d[\d_]*|[-+]?\d[\d_]*_[\d_]*|[-+]?0[xXbBoO].*|[-+]?\d+(:[0-5]?\d)+(\.\d*)?|[-+]?\.(inf|nan)"
+    r"|y|n|yes|no|on|off",
+    re.IGNORECASE,
+)
+
+
+def read_yaml(text: str) -> Any:
+    """Read YAML; what only version 1.1 takes for a number or a truth value raises `yaml.YAMLError`."""
+    return yaml.load(text, Loader=_PlainLoader)  # a SafeLoader
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
     try:
-        content = yaml.safe_load(text)
+        content = read_yaml(text)
     except yaml.YAMLError as error:
         raise UsageError(f"{path}: not valid YAML ({_one_line(error)})") from error
     return _mapping(content, str(path))

@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import fcntl
 import hashlib
+import io
 import json
 import math
 import os
@@ -17,23 +18,26 @@ import re
 import tempfile
 import types
 import typing
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from gon.catalogue import ACTIVATIONS, DATASETS, IMAGE_SIZE
 from gon.errors import GonError, UsageError
 
-NUMERICS_VERSION = 3
-"""Raised by hand whenever a change moves the numbers of a run (tests/test_science.py notices).
+RECORD_FORMAT = 5
+"""Of the records that are written. Every format from `OLDEST_FORMAT` on stays readable."""
+OLDEST_FORMAT = 4
 
-It is part of every run's digest: raising it makes every run train anew, and a change of code that
-leaves the arithmetic alone, a comment say, retrains nothing.
-"""
-
-RECORD_FORMAT = 4
+MILESTONES = (1, 5, 50, 200, 500)
+"""Epochs at which a training leaves a record on its way to a larger number."""
 
 MODELS = {
     "gon": "GON",
@@ -48,6 +52,25 @@ MODELS = {
 }
 """Models: name in parameter files, and name as printed. What they do stands in `gon.models`."""
 
+NUMERICS = {
+    "gon": 3,
+    "gon_detached": 3,
+    "autoencoder": 4,
+    "tied_autoencoder": 4,
+    "glo": 4,
+    "vae": 4,
+    "pca": 3,
+    "variational_gon": 3,
+    "implicit_gon": 3,
+}
+"""Version of each model's arithmetic, raised by hand whenever a change moves the numbers of its runs
+(tests/test_science.py notices).
+
+It is part of a run's digest: raising it makes the runs of that model train anew, and a change of code that
+leaves the arithmetic alone, a comment say, retrains nothing. Those of `gon` and `gon_detached` are frozen:
+the reference records rest on them.
+"""
+
 EXACT_MODELS = ("pca",)
 """Models that are computed in one pass, not trained: the same at every number of epochs, from every seed."""
 
@@ -57,6 +80,13 @@ SPLITS = {
 }
 """What is trained and validated on; `test` is what the authors' code suggests."""
 HELD_OUT_IMAGES = 10_000
+
+ENCODER_MODELS = ("autoencoder", "tied_autoencoder", "vae")
+"""Models with an encoder. They can be validated with the running statistics of their batch norms too; for
+GON these would change the inner gradient by orders of magnitude."""
+
+MILESTONE_MODELS = ("glo",)
+"""Models whose validation costs more than an epoch of training; they are validated at milestones only."""
 
 # Settings that a model does not have; they keep their default, so that no two digests mean the same.
 _UNUSED = {
@@ -77,8 +107,14 @@ _LARGEST = {"latent_dim": 65_536, "width": 4_096, "inner_steps": 1_000, "seed": 
 EVALUATIONS = {
     "protocols": "validation loss by other protocols",
     "fitting": "validation loss by the number of steps that fit the latents",
+    "inner_step": "what a second gradient step does, as it is and rescaled",
+    "latent_scale": "validation loss by a factor on the latents",
+    "dead_units": "share of channels without a slope at the origin",
 }
 """Further evaluations of a trained model, made by `gon evaluate` where a claim asks for them."""
+
+AVERAGED_EPOCHS = 5
+"""Epochs that the measure of a loss is averaged over, from 50 epochs on."""
 
 Image = list[list[list[int]]]
 """Pixels from 0 to 255 as [channels][height][width]."""
@@ -114,7 +150,7 @@ class RunSpec:
     train_images, validation_images
         The first so many images of each split are used; None stands for all of them.
     numerics
-        Version of the arithmetic, see ``NUMERICS_VERSION``.
+        Version of the model's arithmetic; None stands for today's, see ``NUMERICS``.
 
     Raises
     ------
@@ -134,7 +170,7 @@ class RunSpec:
     split: str = "test"
     train_images: int | None = None
     validation_images: int | None = None
-    numerics: int = NUMERICS_VERSION
+    numerics: int | None = None
 
     def __post_init__(self) -> None:
         """Check every value, and write a split that is used whole as its size."""
@@ -151,7 +187,9 @@ class RunSpec:
         _require_integer("seed", self.seed, 0, _LARGEST["seed"])
         # A batch norm over a single image, or no full batch at all, would leave nothing to train.
         _require_integer("batch_size", self.batch_size, 2, typing.cast(int, self.train_images))
-        _require_integer("numerics", self.numerics, 1, NUMERICS_VERSION)
+        if self.numerics is None:
+            object.__setattr__(self, "numerics", NUMERICS[self.model])
+        _require_integer("numerics", self.numerics, 1, NUMERICS[self.model])
         rate = self.learning_rate
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1:
             raise UsageError(f"learning_rate: {rate!r} is not allowed; a number above 0 and up to 1 is")
@@ -174,8 +212,17 @@ class RunSpec:
 
     @property
     def digest(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the spec as canonical JSON."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        """First 16 hexadecimal digits of the SHA-256 of the spec as canonical JSON.
+
+        A field that was added later, which its metadata say (`later`), enters only where it differs from
+        its default: the digests of all specs that there were before stay as they are.
+        """
+        content = {
+            f.name: value
+            for f in dataclasses.fields(self)
+            if (value := getattr(self, f.name)) != f.default or not f.metadata.get("later")
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -204,10 +251,11 @@ class RunSpec:
 
     def arguments(self) -> list[str]:
         """The spec as options of `gon train`; what has its default value is left out."""
-        arguments = []
+        arguments, plain = [], RunSpec(dataset=self.dataset, model=self.model)
         for spec_field in dataclasses.fields(self):
             value = getattr(self, spec_field.name)
-            if value != getattr(RunSpec(dataset=self.dataset), spec_field.name):
+            default = RunSpec.model if spec_field.name == "model" else getattr(plain, spec_field.name)
+            if value != default:
                 arguments += [f"--{spec_field.name.replace('_', '-')}", str(value)]
         return ["--dataset", self.dataset, *arguments]
 
@@ -249,6 +297,10 @@ def _require_integer(key: str, value: object, smallest: int, largest: int) -> No
         raise UsageError(f"{key}: {value!r} is not allowed; a whole number from {smallest} to {largest} is")
 
 
+_SINCE_5 = {"since": 5}
+"""Metadata of a field that records have from format 5 on."""
+
+
 @dataclass(frozen=True)
 class Epoch:
     """One epoch of a trajectory. Losses are summed squared errors per image.
@@ -260,16 +312,36 @@ class Epoch:
     train_loss
         Mean over the epoch's steps of the loss that each step minimised.
     validation_loss
-        Mean over all validation images after the epoch.
+        Mean over all validation images after the epoch, with the statistics of the batch; None where the
+        model is validated at milestones only.
     train_seconds, validation_seconds
         Wall time of the steps and of the validation.
+    validation_loss_running
+        The same with the running statistics of the training, for models with an encoder; None for others.
+    train_cpu_seconds, validation_cpu_seconds
+        Time that the process had a processor for; None in records of format 4. A busy machine does not
+        make it longer.
+    train_gpu_seconds
+        Time between the first and the last step on a GPU's own clock; None without a GPU.
     """
 
     epoch: int
     train_loss: float
-    validation_loss: float
+    validation_loss: float | None
     train_seconds: float
     validation_seconds: float
+    validation_loss_running: float | None = field(default=None, metadata=_SINCE_5)
+    train_cpu_seconds: float | None = field(default=None, metadata=_SINCE_5)
+    validation_cpu_seconds: float | None = field(default=None, metadata=_SINCE_5)
+    train_gpu_seconds: float | None = field(default=None, metadata=_SINCE_5)
+
+    @property
+    def compute_seconds(self) -> float:
+        """Time of the steps on the device that computed: the GPU's or the processor's, else wall time."""
+        for seconds in (self.train_gpu_seconds, self.train_cpu_seconds):
+            if seconds is not None:
+                return seconds
+        return self.train_seconds
 
 
 @dataclass(frozen=True)
@@ -285,7 +357,8 @@ class Session:
     peak_memory_mib
         Largest resident memory of the process, in MiB.
     machine
-        Processor, operating system, cores.
+        Processor (name, vendor, family, model, stepping), the instruction sets that it has and those that
+        torch and oneDNN may use, memory, operating system, cores.
     versions
         Versions of Python and of the libraries that compute.
     device, dtype, threads, origin_pass
@@ -295,6 +368,10 @@ class Session:
         Whether the step was compiled, and if so from which epoch on, or why not.
     commit
         Git commit of the project, with "+changes" where the work tree differed; None outside git.
+    compiler
+        The C++ compiler that compiled the step; None where none did.
+    code
+        SHA-256 of the source files that compute; None in records of format 4.
     """
 
     first_epoch: int
@@ -309,6 +386,48 @@ class Session:
     origin_pass: str
     compiled: str
     commit: str | None
+    compiler: str | None = field(default=None, metadata=_SINCE_5)
+    code: str | None = field(default=None, metadata=_SINCE_5)
+
+    @property
+    def kind(self) -> dict[str, str | int]:
+        """What decides the bits of a training, as far as it is known: the kind of machine and software."""
+        facts: dict[str, str | int | None] = {
+            **{key: value for key, value in self.machine.items() if key in _KIND_OF_MACHINE},
+            "torch": self.versions.get("torch"),
+            "device": self.device,
+            "dtype": self.dtype,
+            "threads": self.threads,
+            "origin pass": self.origin_pass,
+            "compiler": self.compiler,
+        }
+        return {key: value for key, value in facts.items() if value is not None}
+
+
+_KIND_OF_MACHINE = (
+    "processor",
+    "vendor",
+    "family",
+    "model",
+    "stepping",
+    "instruction_sets",
+    "torch_instruction_set",
+    "onednn_instruction_set",
+    "gpu",
+)
+
+
+def differing_kind(a: Session, b: Session) -> dict[str, tuple[str | int, str | int]]:
+    """What is known of two sessions and not the same; where nothing is, not a bit may differ."""
+    return {
+        key: (value, b.kind[key]) for key, value in a.kind.items() if key in b.kind and b.kind[key] != value
+    }
+
+
+def same_kind(a: Sequence[Session], b: Sequence[Session], epochs: int) -> bool:
+    """Whether, as far as is known, the first epochs of two trainings were trained on one kind of machine."""
+    first = [s for sessions in (a, b) for s in sessions if s.first_epoch <= epochs]
+    return not any(differing_kind(first[0], other) for other in first)
 
 
 @dataclass(frozen=True)
@@ -340,10 +459,11 @@ class RunRecord:
     diverged
         Where the loss stopped being finite, or None.
     chain
-        A digest per epoch of the history, see `trajectory_chain`; `RunStore.save` fills it in.
+        A digest per epoch, see `trajectory_chain`; `RunStore.save` fills it in.
     files
-        SHA-256 of the files beside the record: "steps", "images" and "weights"; likewise. That of the
-        "checkpoint" as well, as it was at the record's end: a longer training replaces it.
+        SHA-256 of the files that were left beside the record, likewise: "images" and "weights", either of
+        which may have been removed, and "checkpoint" as it was at the record's end: a longer training
+        replaces it. In format 4 that of the "steps" too, which the chain covers since.
     """
 
     spec: RunSpec
@@ -382,16 +502,65 @@ class RunRecord:
         return sum(epoch.train_seconds for epoch in self.history)
 
     @property
+    def compute_seconds(self) -> float:
+        """Time of all training steps on the device, see `Epoch.compute_seconds`."""
+        return sum(epoch.compute_seconds for epoch in self.history)
+
+    @property
     def step_milliseconds(self) -> float | None:
-        """Mean wall time of a training step; None without a full epoch, or where nothing is trained."""
+        """Mean time of a training step on the device.
+
+        None without a full epoch, or where nothing is trained.
+        """
         steps = len(self.history) * self.spec.steps_per_epoch
         if self.spec.model in EXACT_MODELS or not steps:
             return None
-        return 1e3 * self.train_seconds / steps
+        return 1e3 * self.compute_seconds / steps
+
+    def loss(self, quantity: str, epochs: int) -> float | None:
+        """The measure of a loss after a number of epochs.
+
+        The mean over the last five epochs from 50 epochs on, that of the last epoch before: single epochs
+        of a long training scatter. Of a model that is validated at milestones only, what is there.
+
+        Parameters
+        ----------
+        quantity
+            "train_loss", "validation_loss" or "validation_loss_running".
+        epochs
+            After how many epochs; a model that is computed gives the same after any.
+
+        Returns
+        -------
+        float or None
+            Summed squared error per image; None where the run did not come so far, or has no such loss.
+        """
+        epochs = self.spec.epochs_at(epochs)
+        if not 1 <= epochs <= len(self.history):
+            return None
+        window = self.history[max(0, epochs - (AVERAGED_EPOCHS if epochs >= 50 else 1)) : epochs]
+        values: list[float | None] = [getattr(epoch, quantity) for epoch in window]
+        known = [value for value in values if value is not None]
+        return math.fsum(known) / len(known) if values[-1] is not None else None
+
+    @property
+    def steps_name(self) -> str:
+        """Name of the file with the loss of every step, which all milestones of a trajectory share.
+
+        A training that starts again, on another machine say, is another trajectory: the file carries the
+        time at which the first session started.
+        """
+        if self.format == 4:
+            return f"epochs-{self.epochs}.steps.csv"
+        return f"steps-{re.sub('[^0-9]', '', self.sessions[0].started[:19])}.npz"
 
     def to_json(self) -> str:
         """The record as indented JSON, the digest of its spec first, and that of all the rest last."""
-        return _sealed({"digest": self.spec.digest, **dataclasses.asdict(self)}, indent=1)
+        content = dataclasses.asdict(self)
+        for name, kind in (("history", Epoch), ("sessions", Session)):
+            later = [f.name for f in dataclasses.fields(kind) if f.metadata.get("since", 0) > self.format]
+            content[name] = [{k: v for k, v in entry.items() if k not in later} for entry in content[name]]
+        return _sealed({"digest": self.spec.digest, **content}, indent=1)
 
     @classmethod
     def from_json(cls, text: str, source: Path) -> Self:
@@ -422,8 +591,11 @@ class RunRecord:
             raise refuse("not a run record: expected a JSON object")
         digest, seal = raw.pop("digest", None), raw.pop("seal", None)
         try:
-            if raw.get("format") != RECORD_FORMAT:
-                raise refuse(f"format: {raw.get('format')!r} is not known; allowed is {RECORD_FORMAT}")
+            if raw.get("format") not in range(OLDEST_FORMAT, RECORD_FORMAT + 1):
+                raise refuse(
+                    f"format: {raw.get('format')!r} is not known; allowed are {OLDEST_FORMAT} to "
+                    f"{RECORD_FORMAT}"
+                )
             record = cls(
                 **{
                     **raw,
@@ -496,13 +668,22 @@ def _conforms(value: object, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
+Losses = npt.NDArray[np.float32]
+"""Training losses [steps], one per step, SSE per image of the batch."""
+
+
 def trajectory_chain(
-    spec: RunSpec, data: Mapping[str, str], history: Sequence[Epoch], step_losses: Sequence[float]
+    spec: RunSpec,
+    data: Mapping[str, str],
+    history: Sequence[Epoch],
+    step_losses: Sequence[float] | Losses,
+    *,
+    format: int = RECORD_FORMAT,
 ) -> list[str]:
     """Chain the epochs of a trajectory: a digest for each, over its losses and the digest before it.
 
-    Equal trainings have equal chains, whatever machine and time they took, and a longer training goes on
-    with the chain of a shorter one. A loss that was altered breaks every link from there on.
+    Equal trainings have equal chains, whatever time they took, and a longer training goes on with the chain
+    of a shorter one. A loss that was altered breaks every link from there on.
 
     Parameters
     ----------
@@ -512,20 +693,35 @@ def trajectory_chain(
         The epochs.
     step_losses
         Training loss of every step, SSE per image.
+    format
+        That of the record. In format 4 an epoch in which the run diverged has no link.
 
     Returns
     -------
     list of str
-        SHA-256 in hexadecimal, one per epoch.
+        SHA-256 in hexadecimal: one per epoch of the history, and one for an epoch that has steps but no
+        entry, in which the run diverged.
     """
+    losses = np.asarray(step_losses, dtype="<f4")
     link = _sha256(_canonical([spec.digest, dict(sorted(data.items()))]))
     chain = []
     for epoch in history:
-        steps = step_losses[(epoch.epoch - 1) * spec.steps_per_epoch : epoch.epoch * spec.steps_per_epoch]
-        losses = [epoch.train_loss, epoch.validation_loss, [f"{loss:.9g}" for loss in steps]]
-        link = _sha256(_canonical([link, epoch.epoch, *losses]))
+        steps = losses[(epoch.epoch - 1) * spec.steps_per_epoch : epoch.epoch * spec.steps_per_epoch]
+        values = [epoch.train_loss, epoch.validation_loss]
+        if format == 4:
+            text = [f"{float(loss):.9g}" for loss in steps]
+            link = _sha256(_canonical([link, epoch.epoch, *values, text]))
+        else:
+            link = _link(link, [epoch.epoch, *values, epoch.validation_loss_running], steps)
         chain.append(link)
+    rest = losses[len(history) * spec.steps_per_epoch :]
+    if len(rest) and format > 4:
+        chain.append(_link(link, [len(history) + 1], rest))
     return chain
+
+
+def _link(before: str, values: Sequence[float | None], steps: Losses) -> str:
+    return _sha256(_canonical([before, *values]).encode() + steps.tobytes())
 
 
 def _canonical(content: object) -> str:
@@ -554,7 +750,7 @@ def read_record(path: Path, files: Mapping[str, Path]) -> RunRecord:
     path
         The record.
     files
-        "steps", "images" or "weights" to the file that holds them.
+        "steps", "images" or "weights" to the file that holds them; those that are to be checked.
 
     Raises
     ------
@@ -567,6 +763,8 @@ def read_record(path: Path, files: Mapping[str, Path]) -> RunRecord:
         raise GonError(f"{path}: cannot read the run record ({error})") from error
     record = RunRecord.from_json(text, path)
     for kind, file in files.items():
+        if kind == "steps" and record.format > 4:
+            continue  # it grows with the training: the chain says what belongs to this record
         found = sha256_of_file(file)
         if found != record.files.get(kind):
             raise GonError(
@@ -589,31 +787,72 @@ def sha256_of_file(path: Path) -> str:
 
 def _check_trajectory(record: RunRecord, path: Path, steps_path: Path) -> None:
     """Check a record's chain, and that its training losses are the means of its steps."""
-    losses = _read_steps(steps_path)
     spec = record.spec
-    chain = trajectory_chain(spec, record.data, record.history, losses)
-    for epoch, found, written in zip(record.history, chain, record.chain, strict=False):
-        steps = losses[(epoch.epoch - 1) * spec.steps_per_epoch : epoch.epoch * spec.steps_per_epoch]
-        mean = math.fsum(steps) / max(1, len(steps))
-        # The losses are written with the nine digits that tell any two float32 apart.
-        if found != written or not math.isclose(mean, epoch.train_loss, rel_tol=1e-7):
+    expected = spec.steps_per_epoch * (record.diverged.epoch if record.diverged else record.epochs)
+    losses = read_steps(steps_path)
+    if record.format > 4 and len(losses) > expected:
+        losses = losses[:expected]  # of a longer training
+    chain = trajectory_chain(spec, record.data, record.history, losses, format=record.format)
+    for number, (found, written) in enumerate(zip(chain, record.chain, strict=False), start=1):
+        mean = None
+        if number <= len(record.history):
+            steps = losses[(number - 1) * spec.steps_per_epoch : number * spec.steps_per_epoch]
+            mean = math.fsum(steps) / max(1, len(steps)), record.history[number - 1].train_loss
+        # The losses of format 4 are written with the nine digits that tell any two float32 apart.
+        if found != written or (mean is not None and not math.isclose(*mean, rel_tol=1e-7)):
             raise GonError(
-                f"{path}: chain: epoch {epoch.epoch} does not follow from its losses and those in "
+                f"{path}: chain: epoch {number} does not follow from its losses and those in "
                 f"{steps_path.name}. {_HINT}"
             )
-    if len(record.chain) != len(record.history):
-        raise GonError(f"{path}: chain: {len(record.chain)} links for {len(record.history)} epochs. {_HINT}")
-    expected = spec.steps_per_epoch * (record.diverged.epoch if record.diverged else record.epochs)
     if len(losses) != expected:
         raise GonError(f"{steps_path}: {len(losses)} steps, expected {expected}. {_HINT}")
+    if len(record.chain) != len(chain):
+        raise GonError(f"{path}: chain: {len(record.chain)} links, expected {len(chain)}. {_HINT}")
 
 
-def _read_steps(path: Path) -> list[float]:
+def read_steps(path: Path) -> Losses:
+    """Read the training loss of every step.
+
+    Parameters
+    ----------
+    path
+        An `.npz` file of format 5, or a `.csv` of format 4.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [steps], SSE per image of the batch.
+
+    Raises
+    ------
+    GonError
+        If it cannot be read.
+
+    Notes
+    -----
+    In an `.npz` file stand the bytes of the losses in planes, all first bytes, then all second ones, and so
+    on, which deflates better: ``numpy.load(path)["planes"].T.copy().view("<f4")[:, 0]`` reads it.
+    """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return [float(row["train_loss"]) for row in csv.DictReader(stream)]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise GonError(f"{path}: cannot read the training loss of every step ({error!r})") from error
+        if path.suffix == ".csv":
+            with path.open(newline="", encoding="utf-8") as stream:
+                return np.asarray([float(row["train_loss"]) for row in csv.DictReader(stream)], dtype="<f4")
+        with np.load(path, allow_pickle=False) as archive:
+            planes = archive["planes"]
+        if planes.dtype != np.uint8 or planes.ndim != 2 or len(planes) != 4:
+            raise ValueError(f"holds {planes.dtype} {planes.shape}, expected uint8 (4, steps)")
+        losses: Losses = np.ascontiguousarray(planes.T).view("<f4")[:, 0]
+    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise GonError(f"{path}: cannot read the training loss of every step ({error!r}). {_HINT}") from error
+    return losses
+
+
+def _packed_steps(losses: Sequence[float] | Losses) -> bytes:
+    """The content of the file that `read_steps` reads; equal losses give equal bytes."""
+    planes = np.ascontiguousarray(np.asarray(losses, dtype="<f4")).view(np.uint8).reshape(-1, 4).T
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, planes=planes)
+    return buffer.getvalue()
 
 
 def read_derived(path: Path, spec: RunSpec, epochs: int, key: str, trajectory: str = "") -> dict[str, Any]:
@@ -670,8 +909,9 @@ def read_evaluation(path: Path, record: RunRecord) -> dict[str, float]:
 class RunStore:
     """A folder of runs: one folder per spec digest, in it one record per number of epochs.
 
-    Beside the records lie the training loss of every step (CSV), and the checkpoint from which a
-    larger budget continues. A record is never changed once written: a larger budget adds one.
+    Beside the records lie the training loss of every step, one file for all records of a trajectory, and
+    the checkpoint from which a larger budget continues. A record is never changed once written: a larger
+    budget adds one, and what its file of steps had before stays its beginning.
 
     Parameters
     ----------
@@ -690,9 +930,9 @@ class RunStore:
         """The record of a run's first `epochs` epochs."""
         return self.folder(spec) / f"epochs-{epochs}.json"
 
-    def steps_path(self, spec: RunSpec, epochs: int) -> Path:
-        """The training loss of every step of a run's first `epochs` epochs."""
-        return self.folder(spec) / f"epochs-{epochs}.steps.csv"
+    def steps_path(self, record: RunRecord) -> Path:
+        """The training loss of every step of the trajectory that a record is of."""
+        return self.folder(record.spec) / record.steps_name
 
     def images_path(self, spec: RunSpec, epochs: int) -> Path:
         """Images that the model made after a number of epochs, see `load_images`."""
@@ -716,8 +956,7 @@ class RunStore:
 
     def has(self, spec: RunSpec, epochs: int) -> bool:
         """Whether a run has been recorded up to a number of epochs."""
-        paths = (self.record_path, self.steps_path, self.images_path)
-        return all(path(spec, epochs).exists() for path in paths)
+        return self.record_path(spec, epochs).exists()
 
     def load(self, spec: RunSpec, epochs: int) -> RunRecord:
         """Read a record, and check it and the files beside it.
@@ -728,9 +967,11 @@ class RunStore:
             If it is missing, cut short, altered, or not the record of this spec and number of epochs.
         """
         path = self.record_path(spec, epochs)
-        weights = self.weights_path(spec, epochs)
-        files = {"steps": self.steps_path(spec, epochs), "images": self.images_path(spec, epochs)}
-        record = read_record(path, files | ({"weights": weights} if weights.exists() else {}))
+        record = read_record(path, {})
+        beside = {"images": self.images_path(spec, epochs), "weights": self.weights_path(spec, epochs)}
+        there = {kind: file for kind, file in beside.items() if file.exists()}
+        if record.spec == spec and record.epochs == epochs:
+            return read_record(path, {"steps": self.steps_path(record), **there})
         if record.spec != spec or record.epochs != epochs:
             raise GonError(
                 f"{path}: holds run {record.spec.digest} with {record.epochs} epochs; expected run "
@@ -743,13 +984,16 @@ class RunStore:
         names = [path.name for path in (self.root / folder).glob("epochs-*.json")]
         return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"epochs-(\d+)\.json", name)))
 
-    def load_steps(self, spec: RunSpec, epochs: int) -> list[float]:
+    def load_steps(self, spec: RunSpec, epochs: int) -> Losses:
         """Read the training loss of every step, a summed squared error per image of the batch."""
-        self.load(spec, epochs)
-        return _read_steps(self.steps_path(spec, epochs))
+        record = self.load(spec, epochs)
+        reached = record.diverged.epoch if record.diverged else epochs
+        return read_steps(self.steps_path(record))[: reached * spec.steps_per_epoch]
 
     def load_images(self, spec: RunSpec, epochs: int) -> dict[str, list[Image]]:
         """Read the images that a model made: kind, such as `reconstructions`, to its images.
+
+        They may have been removed; then there are none.
 
         Raises
         ------
@@ -757,7 +1001,10 @@ class RunStore:
             If the file is missing, cut short, altered, or of another run.
         """
         self.load(spec, epochs)
-        images: dict[str, list[Image]] = read_derived(self.images_path(spec, epochs), spec, epochs, "images")
+        path = self.images_path(spec, epochs)
+        if not path.exists():
+            return {}
+        images: dict[str, list[Image]] = read_derived(path, spec, epochs, "images")
         return images
 
     def load_evaluation(self, spec: RunSpec, epochs: int, evaluation: str) -> dict[str, float]:
@@ -783,25 +1030,38 @@ class RunStore:
     def _save_derived(self, path: Path, spec: RunSpec, epochs: int, derived: Mapping[str, Any]) -> None:
         write_atomically(path, _sealed({"digest": spec.digest, "epochs": epochs, **derived}))
 
-    def save(self, record: RunRecord, step_losses: Sequence[float]) -> RunRecord:
+    def save(self, record: RunRecord, step_losses: Sequence[float] | Losses) -> RunRecord:
         """Write a record and its steps, whole or not at all; images and weights must be there before.
+
+        Parameters
+        ----------
+        record
+            The record.
+        step_losses
+            Training loss of every step up to its end. A file of steps that is longer already is kept.
 
         Returns
         -------
         RunRecord
             The record as it was written, with its chain and the digests of the files beside it.
+
+        Raises
+        ------
+        GonError
+            If a file of steps is there that this record does not go on from, or nothing can be written.
         """
-        of = (record.spec, record.epochs)
-        lines = ["step,train_loss", *(f"{i},{loss:.9g}" for i, loss in enumerate(step_losses, start=1))]
-        write_atomically(self.steps_path(*of), "\n".join(lines) + "\n")
-        paths = {
-            "steps": self.steps_path(*of),
-            "images": self.images_path(*of),
-            "weights": self.weights_path(*of),
-        }
+        of, steps_path = (record.spec, record.epochs), self.steps_path(record)
+        losses = np.asarray(step_losses, dtype="<f4")
+        known = read_steps(steps_path) if steps_path.exists() else losses[:0]
+        shared = min(len(known), len(losses))
+        if known[:shared].tobytes() != losses[:shared].tobytes():
+            raise GonError(f"{steps_path}: holds other losses than the training that goes on. {_HINT}")
+        if len(losses) > len(known):
+            write_atomically(steps_path, _packed_steps(losses))
+        paths = {"images": self.images_path(*of), "weights": self.weights_path(*of)}
         sealed = dataclasses.replace(
             record,
-            chain=trajectory_chain(record.spec, record.data, record.history, step_losses),
+            chain=trajectory_chain(record.spec, record.data, record.history, losses, format=record.format),
             files=record.files
             | {kind: sha256_of_file(path) for kind, path in paths.items() if path.exists()},
         )

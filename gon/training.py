@@ -9,10 +9,9 @@ import io
 import os
 import pickle
 import platform
-import shutil
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,22 +21,36 @@ from torch import Tensor
 
 from gon import data, provenance
 from gon.errors import GonError, UsageError
-from gon.evaluation import evaluate, kept_statistics, make_images, to_float, validation_loss
+from gon.evaluation import (
+    evaluate,
+    kept_statistics,
+    make_images,
+    running_validation_loss,
+    to_float,
+    validation_loss,
+)
 from gon.models import ORIGIN_PASSES, PCA, GradientOriginNetwork, build_model
 from gon.progress import Progress, write_progress
 from gon.runs import (
+    ENCODER_MODELS,
+    MILESTONE_MODELS,
+    MILESTONES,
     Divergence,
     Epoch,
+    Losses,
     RunRecord,
     RunSpec,
     RunStore,
     Session,
+    same_kind,
     sha256_of_file,
     trajectory_chain,
     write_atomically,
 )
 
-CHECKPOINT_FORMAT = 5
+CHECKPOINT_FORMATS = (5, 6)
+"""Those that can be continued; the last is written. In 5, epochs and sessions have the fields of record
+format 4."""
 COMPILE_AFTER_EPOCHS = 5
 """Epochs that run uncompiled. Compiling pays for itself after about as many (docs/performance.md).
 The number is fixed, and not the budget's length, so that a continued run equals an uninterrupted one."""
@@ -161,7 +174,7 @@ class Trajectory:
         # The double backward of the plain form cannot be compiled; of the other models it was not measured.
         if not isinstance(self.model, GradientOriginNetwork) or self.model.origin_pass != "fast":
             return
-        if not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")))):
+        if provenance.compiler() is None:
             self.compiled = "no: no C++ compiler"
             return
         compiled = torch.compile(
@@ -182,16 +195,23 @@ class Trajectory:
     def train_epoch(self, progress: "StepObserver | None" = None) -> None:
         """Train one epoch and validate, or note where the loss stopped being finite."""
         spec, epoch = self.spec, len(self.history) + 1
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
+        gpu = _GpuTimer() if self.device.type == "cuda" else None
         losses = self.train_steps(spec.steps_per_epoch, progress)
-        trained = time.perf_counter()
+        gpu_seconds = gpu.seconds() if gpu else None
+        trained, cpu_trained = time.perf_counter(), time.process_time()
         finite = torch.isfinite(losses)
         self.step_losses.append(losses)
         if not finite.all():
             self.diverged = Divergence(epoch, int((~finite).nonzero()[0]) + 1)
             return
-        validation = validation_loss(self.model, self.validation_images)
-        if not np.isfinite(validation):
+        # What is validated depends on the epoch alone, never on the budget: a continued run equals another.
+        validation = running = None
+        if spec.model not in MILESTONE_MODELS or epoch in MILESTONES:
+            validation = validation_loss(self.model, self.validation_images)
+        if spec.model in ENCODER_MODELS:
+            running = running_validation_loss(self.model, self.validation_images)
+        if not all(np.isfinite(loss) for loss in (validation, running) if loss is not None):
             self.diverged = Divergence(epoch, spec.steps_per_epoch)
             return
         self.history.append(
@@ -201,6 +221,10 @@ class Trajectory:
                 validation_loss=validation,
                 train_seconds=round(trained - started, 3),
                 validation_seconds=round(time.perf_counter() - trained, 3),
+                validation_loss_running=running,
+                train_cpu_seconds=round(cpu_trained - cpu_started, 3),
+                validation_cpu_seconds=round(time.process_time() - cpu_trained, 3),
+                train_gpu_seconds=gpu_seconds,
             )
         )
 
@@ -228,9 +252,10 @@ class Trajectory:
                 progress.update(done + i + 1, self._losses[: i + 1])
         return self._losses[:steps].to("cpu", torch.float32, copy=True)
 
-    def losses(self, epochs: int) -> list[float]:
-        """The loss of every step of the first epochs, SSE per image."""
-        return [loss for losses in self.step_losses[:epochs] for loss in losses.tolist()]
+    def losses(self, epochs: int) -> Losses:
+        """The loss of every step of the first epochs, float32 [steps], SSE per image."""
+        kept = self.step_losses[:epochs]
+        return np.concatenate([losses.numpy() for losses in kept]) if kept else np.empty(0, np.float32)
 
     def record(self, epochs: int) -> RunRecord:
         """The record of the first `epochs` epochs."""
@@ -252,7 +277,7 @@ class Trajectory:
     def state(self) -> dict[str, Any]:
         """Everything from which the run continues bit for bit, as tensors and plain values."""
         return {
-            "format": CHECKPOINT_FORMAT,
+            "format": CHECKPOINT_FORMATS[-1],
             "digest": self.spec.digest,
             "data": self.data,
             "model": self.model.state_dict(),
@@ -274,6 +299,21 @@ class Trajectory:
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.sessions = [Session(**session) for session in state["sessions"]]
         self.diverged = Divergence(**state["diverged"]) if state["diverged"] else None
+
+
+class _GpuTimer:
+    """Time on a GPU's own clock since this was made."""
+
+    def __init__(self) -> None:
+        self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+        self._events[0].record()
+
+    def seconds(self) -> float:
+        """Wait for what was asked of the GPU so far, and give the time until its end."""
+        first, last = self._events
+        last.record()
+        last.synchronize()
+        return round(first.elapsed_time(last) / 1e3, 3)
 
 
 def captured_step(run: Trajectory) -> Callable[[], None]:
@@ -398,12 +438,13 @@ def train(
     threads: int = 1,
     device: str = "cpu",
     origin_pass: str = "fast",
+    evaluations: Sequence[str] = (),
 ) -> RunRecord:
     """Train a run up to a number of epochs, and record it.
 
     What the store holds is used: a record is returned as it is, and a checkpoint is continued, bit for
-    bit as if the run had never stopped. After every epoch a checkpoint is written. A shorter run than
-    the checkpoint's is trained anew beside it.
+    bit as if the run had never stopped. After every epoch a checkpoint is written, and at each of
+    `gon.runs.MILESTONES` a record. A shorter run than the checkpoint's is trained anew beside it.
 
     Parameters
     ----------
@@ -420,6 +461,8 @@ def train(
     origin_pass
         One of `gon.models.ORIGIN_PASSES`; equal up to rounding. Models without a latent by gradient
         have one form only.
+    evaluations
+        Keys of `gon.runs.EVALUATIONS` that are made with every record.
 
     Returns
     -------
@@ -445,52 +488,66 @@ def train(
             f"{spec.epochs_at(epochs)} is"
         )
     with store.lock(spec):
-        if store.has(spec, epochs):
-            return store.load(spec, epochs)
-        prepare_process(threads)
-        train_images, validation_images, digests = load_split(spec)
-        new_run = functools.partial(
-            Trajectory,
-            spec,
-            train_images,
-            validation_images,
-            device=device,
-            origin_pass=origin_pass,
-            digests=digests,
-        )
-        run, keep_state = new_run(), True
-        checkpoint = store.checkpoint_path(spec)
-        if checkpoint.exists():
-            _load_checkpoint(run, checkpoint, store)
-            if len(run.history) > epochs or (run.diverged and run.diverged.epoch > epochs):
-                # What the model was then is gone: train the shorter run again, and keep the longer one.
-                run, keep_state = new_run(), False
-        try:
-            _continue(run, epochs, store, keep_state)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            # On a CPU torch has no exception of its own for it.
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
-                raise
-            raise GonError(
-                f"batch_size: a step on {spec.batch_size} images does not fit into the memory of the "
-                f"{device} ({str(error).splitlines()[0]})"
-            ) from error
-        finally:
-            store.progress_path(spec).unlink(missing_ok=True)
-        record = run.record(epochs)
-        if keep_state:
-            record = dataclasses.replace(record, files={"checkpoint": sha256_of_file(checkpoint)})
-        _save_outputs(run, epochs, store)
-        return store.save(record, run.losses(record.diverged.epoch if record.diverged else epochs))
+        if not store.has(spec, epochs):
+            _train(spec, epochs, store, threads, device, origin_pass, evaluations)
+        for recorded in store.recorded(spec.digest):
+            if recorded <= epochs:
+                _evaluate(store.load(spec, recorded), store, evaluations)
+        return store.load(spec, epochs)
 
 
-def _save_outputs(run: Trajectory, epochs: int, store: RunStore) -> None:
-    """Write weights and images of a run. One that diverged shows no images."""
-    spec, images = run.spec, {}
-    if not run.diverged:
+def _train(
+    spec: RunSpec,
+    epochs: int,
+    store: RunStore,
+    threads: int,
+    device: str,
+    origin_pass: str,
+    evaluations: Sequence[str],
+) -> None:
+    prepare_process(threads)
+    train_images, validation_images, digests = load_split(spec)
+    new_run = functools.partial(
+        Trajectory,
+        spec,
+        train_images,
+        validation_images,
+        device=device,
+        origin_pass=origin_pass,
+        digests=digests,
+    )
+    run, keep_state = new_run(), True
+    checkpoint = store.checkpoint_path(spec)
+    if checkpoint.exists():
+        _load_checkpoint(run, checkpoint, store)
+        if len(run.history) > epochs or (run.diverged and run.diverged.epoch > epochs):
+            # What the model was then is gone: train the shorter run again, and keep the longer one.
+            run, keep_state = new_run(), False
+    try:
+        _continue(run, epochs, store, keep_state, evaluations)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        # On a CPU torch has no exception of its own for it.
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise GonError(
+            f"batch_size: a step on {spec.batch_size} images does not fit into the memory of the "
+            f"{device} ({str(error).splitlines()[0]})"
+        ) from error
+    finally:
+        store.progress_path(spec).unlink(missing_ok=True)
+
+
+def _save_record(run: Trajectory, epochs: int, store: RunStore, keep_state: bool) -> RunRecord:
+    """Write the record of a run that has come so far, with its weights and images beside it."""
+    spec, record, images = run.spec, run.record(epochs), {}
+    if keep_state:
+        checkpoint = sha256_of_file(store.checkpoint_path(spec))
+        record = dataclasses.replace(record, files={"checkpoint": checkpoint})
+    if not run.diverged:  # one that diverged shows no images
         images = make_images(run.model, run.images, run.validation_images)
         _save_tensors(run.model.state_dict(), store.weights_path(spec, epochs))
     store.save_images(spec, epochs, {kind: tensor.tolist() for kind, tensor in images.items()})
+    return store.save(record, run.losses(record.diverged.epoch if record.diverged else epochs))
 
 
 def load_split(spec: RunSpec) -> tuple[Tensor, Tensor, dict[str, str]]:
@@ -533,47 +590,62 @@ def evaluate_run(spec: RunSpec, epochs: int, store: RunStore, evaluation: str, *
     GonError
         If the run has no record or no weights at that number of epochs.
     """
-    path = store.evaluation_path(spec, epochs, evaluation)
     with store.lock(spec):
-        if path.exists():
-            return
         prepare_process(threads)
-        losses: dict[str, float] = {}
-        record = store.load(spec, epochs)
-        if record.diverged is None:
-            _, validation_images, _ = load_split(spec)
-            model = build_model(spec)
-            model.load_state_dict(_load_tensors(store.weights_path(spec, epochs)))
-            losses = evaluate(model, validation_images, evaluation)
+        _evaluate(store.load(spec, epochs), store, [evaluation])
+
+
+def _evaluate(record: RunRecord, store: RunStore, evaluations: Sequence[str]) -> None:
+    """Make the evaluations of a record that are missing, from its weights."""
+    spec, epochs = record.spec, record.epochs
+    missing = [e for e in evaluations if not store.evaluation_path(spec, epochs, e).exists()]
+    if not missing:
+        return
+    found: dict[str, dict[str, float]] = {evaluation: {} for evaluation in missing}
+    if record.diverged is None:
+        _, validation_images, _ = load_split(spec)
+        model = build_model(spec)
+        model.load_state_dict(_load_tensors(store.weights_path(spec, epochs)))
+        found = {evaluation: evaluate(model, validation_images, evaluation) for evaluation in missing}
+    for evaluation, losses in found.items():
         store.save_evaluation(record, evaluation, losses)
 
 
-def _continue(run: Trajectory, epochs: int, store: RunStore, keep_state: bool) -> None:
-    """Train until a number of epochs is reached or the run diverges; keeps a checkpoint or not."""
-    if len(run.history) >= epochs or run.diverged:
-        return
-    earlier = list(run.sessions)
+def _continue(
+    run: Trajectory, epochs: int, store: RunStore, keep_state: bool, evaluations: Sequence[str]
+) -> None:
+    """Train until a number of epochs is reached or the run diverges, and leave records on the way."""
+    spec, earlier = run.spec, list(run.sessions)
     session = session_of(run)
     progress = ProgressWriter(
-        store.progress_path(run.spec), run.spec, epochs, len(run.history) * run.spec.steps_per_epoch
+        store.progress_path(spec), spec, epochs, len(run.history) * spec.steps_per_epoch
     )
-    while len(run.history) < epochs and not run.diverged:
+    while True:
+        done = len(run.history)
+        if (done in MILESTONES and not run.diverged) and not store.has(spec, done):
+            # Also where an earlier process was stopped between its checkpoint and its record.
+            _evaluate(_save_record(run, done, store, keep_state), store, evaluations)
+        if done >= epochs or run.diverged:
+            break
         run.train_epoch(progress)
         session = dataclasses.replace(
             session,
             last_epoch=run.diverged.epoch if run.diverged else len(run.history),
             peak_memory_mib=provenance.peak_memory_mib(),
             compiled=run.compiled,
+            compiler=provenance.compiler() if run.compiled.startswith("from") else None,
         )
         run.sessions = [*earlier, session]
         if keep_state:
-            _save_tensors(run.state(), store.checkpoint_path(run.spec))
+            _save_tensors(run.state(), store.checkpoint_path(spec))
+    if not store.has(spec, epochs):
+        _save_record(run, epochs, store, keep_state)
 
 
 def session_of(run: Trajectory) -> Session:
     """A session that begins with the next epoch: what this process runs on."""
     first_epoch = len(run.history) + 1
-    machine = provenance.machine()
+    machine = {**provenance.machine(), "torch_instruction_set": torch.backends.cpu.get_cpu_capability()}
     if run.device.type == "cuda":
         machine["gpu"] = torch.cuda.get_device_name()
     return Session(
@@ -593,6 +665,7 @@ def session_of(run: Trajectory) -> Session:
         origin_pass=run.model.origin_pass,
         compiled=run.compiled,
         commit=provenance.commit(),
+        code=provenance.code(),
     )
 
 
@@ -625,10 +698,10 @@ def _load_checkpoint(run: Trajectory, path: Path, store: RunStore) -> None:
     """Continue from a checkpoint that agrees with the data and with every record of the run."""
     state = _load_tensors(path)
     found = (state.get("format"), state.get("digest"))
-    if found != (CHECKPOINT_FORMAT, run.spec.digest):
+    if found[0] not in CHECKPOINT_FORMATS or found[1] != run.spec.digest:
         raise GonError(
             f"{path}: a checkpoint of format {found[0]!r} and run {found[1]!r}; expected format "
-            f"{CHECKPOINT_FORMAT} and run {run.spec.digest!r}. {_HINT}"
+            f"{' or '.join(map(str, CHECKPOINT_FORMATS))} and run {run.spec.digest!r}. {_HINT}"
         )
     if state["data"] != run.data:
         changed = next(
@@ -639,10 +712,12 @@ def _load_checkpoint(run: Trajectory, path: Path, store: RunStore) -> None:
             f"that of the data in place {run.data.get(changed)}. {_HINT}"
         )
     run.load_state(state)
-    chain = trajectory_chain(run.spec, run.data, run.history, run.losses(len(run.history)))
+    losses = run.losses(len(run.step_losses))
     for epochs in store.recorded(run.spec.digest):
         known, record = store.load(run.spec, epochs), store.record_path(run.spec, epochs)
-        if known.chain[: len(chain)] != chain[: len(known.chain)]:
+        chain = trajectory_chain(run.spec, run.data, run.history, losses, format=known.format)
+        shared = min(len(chain), len(known.chain))
+        if known.chain[:shared] != chain[:shared] and same_kind(known.sessions, run.sessions, shared):
             raise GonError(f"{path}: its losses differ from those recorded in {record}. {_HINT}")
         expected, sha256 = known.files.get("checkpoint"), sha256_of_file(path)
         if known.chain == chain and expected not in (None, sha256):

@@ -4,8 +4,8 @@ A digest shows that a file was altered after it was written. It cannot show that
 digests was ever trained; only training it again can.
 """
 
+import dataclasses
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,24 @@ from torch import Tensor
 
 from gon import data, provenance
 from gon.errors import GonError, UsageError
-from gon.runs import EVALUATIONS, NUMERICS_VERSION, RunRecord, RunStore, trajectory_chain
-from gon.training import Trajectory, check_checkpoint, load_split, prepare_process, session_of
+from gon.runs import (
+    EVALUATIONS,
+    NUMERICS,
+    Losses,
+    RunRecord,
+    RunStore,
+    differing_kind,
+    same_kind,
+    trajectory_chain,
+)
+from gon.training import (
+    COMPILE_AFTER_EPOCHS,
+    Trajectory,
+    check_checkpoint,
+    load_split,
+    prepare_process,
+    session_of,
+)
 
 TOLERANCE = 0.08
 """Largest relative deviation on another kind of machine. Two correct float32 implementations drift apart at
@@ -83,7 +99,7 @@ def check_store(store: RunStore, digests: Sequence[str] | None = None) -> tuple[
             path = store.root / folder / f"epochs-{epochs}.json"
             try:
                 record = _load(store, path, epochs)
-                if records and record.chain[: len(records[-1].chain)] != records[-1].chain:
+                if records and _contradicts(records[-1], record):
                     raise GonError(f"{path}: does not go on from the shorter record beside it")
                 records.append(record)
             except GonError as error:
@@ -110,6 +126,23 @@ def _load(store: RunStore, path: Path, epochs: int) -> RunRecord:
         if store.evaluation_path(record.spec, epochs, evaluation).exists():
             store.load_evaluation(record.spec, epochs, evaluation)
     return record
+
+
+def _contradicts(shorter: RunRecord, longer: RunRecord) -> bool:
+    """Whether two records of a run from one kind of machine have different beginnings.
+
+    Chains of different formats cannot be compared link by link, but the losses that they cover can.
+    """
+    shared = len(shorter.history)
+    if not same_kind(shorter.sessions, longer.sessions, max(1, shared)):
+        return False
+    losses = [
+        [(epoch.train_loss, epoch.validation_loss) for epoch in record.history[:shared]]
+        for record in (shorter, longer)
+    ]
+    if shorter.format != longer.format:
+        return losses[0] != losses[1]
+    return longer.chain[: len(shorter.chain)] != shorter.chain
 
 
 def _text(path: Path) -> str:
@@ -168,12 +201,14 @@ def retrain(record: RunRecord, store: RunStore, epochs: int, steps: int | None, 
             run.train_epoch(bar)
     losses = run.losses(len(run.step_losses))
     recorded = store.load_steps(spec, record.epochs)[: len(losses)]
-    chain = trajectory_chain(spec, digests, run.history, losses)
-    # As text: nine digits tell any two float32 apart, and a loss that is no number equals itself.
-    equal = [f"{x:.9g}" for x in losses] == [f"{x:.9g}" for x in recorded]
+    links = len(run.history)  # an epoch of which only some steps were trained has none
+    chain = trajectory_chain(
+        spec, digests, run.history, losses[: links * spec.steps_per_epoch], format=record.format
+    )
+    # As bytes: a loss that is no number equals itself.
     equal = (
-        equal
-        and chain == record.chain[: len(chain)]
+        losses.tobytes() == recorded.tobytes()
+        and chain == record.chain[:links]
         and _divergence(run, total) == _divergence(record, total)
     )
     compared = (
@@ -200,41 +235,45 @@ def _divergence(run: Trajectory | RunRecord, steps: int) -> int | None:
     return step if step <= steps else None
 
 
-def _deviation(
-    run: Trajectory, losses: Sequence[float], record: RunRecord, recorded: Sequence[float]
-) -> float:
+def _deviation(run: Trajectory, losses: Losses, record: RunRecord, recorded: Losses) -> float:
     """Largest relative deviation: of the mean training loss of blocks of steps, and of validation losses."""
     if len(losses) != len(recorded):
         return float("inf")
-    ours, theirs = (torch.tensor(x, dtype=torch.float64).split(BLOCK) for x in (losses, recorded))
+    ours, theirs = (torch.from_numpy(x).double().split(BLOCK) for x in (losses, recorded))
     pairs = [(a.mean().item(), b.mean().item()) for a, b in zip(ours, theirs, strict=True)]
     pairs += [
         (value, written)
         for a, b in zip(run.history, record.history, strict=False)
         for value, written in (
             (a.validation_loss, b.validation_loss),
+            (a.validation_loss_running, b.validation_loss_running),
             (a.train_loss, b.train_loss),
         )
+        if value is not None and written is not None
     ]
     deviations = [abs(value - written) / max(abs(written), 1e-12) for value, written in pairs]
     return max((float("inf") if d != d else d for d in deviations), default=0.0)
 
 
 def _other_kind(run: Trajectory, record: RunRecord) -> str:
-    """What is of another kind here than where the record was made; empty if nothing is."""
-    then, now = record.sessions[0], session_of(run)
-    facts = {
-        "processor": (then.machine.get("processor"), now.machine.get("processor")),
-        "gpu": (then.machine.get("gpu"), now.machine.get("gpu")),
-        "torch": (then.versions.get("torch"), now.versions.get("torch")),
-        "device": (then.device, now.device),
-        "threads": (then.threads, now.threads),
-        "compiled": (then.compiled, run.compiled) if len(run.history) > 1 else ("", ""),
-    }
-    # What was compiled after the epochs at hand makes no difference to them.
-    if (found := re.fullmatch(r"from epoch (\d+)", then.compiled)) and int(found[1]) > len(run.history):
-        del facts["compiled"]
-    return "; ".join(f"{key}: {a} then, {b} now" for key, (a, b) in facts.items() if a != b)
+    """What is of another kind here than where the record was made; empty if nothing is.
+
+    A record may come from several kinds of machine: each session that trained what was trained again counts.
+    """
+    reached = max(1, len(run.history))
+    may_be_compiled = reached > COMPILE_AFTER_EPOCHS
+    now = dataclasses.replace(session_of(run), compiler=provenance.compiler() if may_be_compiled else None)
+    differing: dict[str, str] = {}
+    for then in record.sessions:
+        if then.first_epoch > reached:
+            continue
+        if not may_be_compiled:  # what was compiled later makes no difference
+            then = dataclasses.replace(then, compiler=None)
+        elif then.compiled != run.compiled:
+            differing["compiled"] = f"compiled: {then.compiled} then, {run.compiled} now"
+        for key, (a, b) in differing_kind(then, now).items():
+            differing[key] = f"{key}: {a} then, {b} now"
+    return "; ".join(differing.values())
 
 
 def verify(
@@ -279,7 +318,7 @@ def verify(
     records, checks = check_store(store, digests)
     if not records and not checks:
         raise GonError(f"{store.root}: holds no record to verify")
-    current = [record for record in records if record.spec.numerics == NUMERICS_VERSION]
+    current = [record for record in records if record.spec.numerics == NUMERICS[record.spec.model]]
     chosen = random.Random(seed).sample(current, min(runs, len(current)))
     console = Console()
     print(

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -12,13 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 
 from gon import data, training
 from gon.errors import GonError
 from gon.params import PROJECT
-from gon.runs import Epoch, RunSpec, RunStore, trajectory_chain
+from gon.runs import Epoch, Losses, RunRecord, RunSpec, RunStore, read_steps, trajectory_chain
 
 SPEC = RunSpec(latent_dim=4, width=4, batch_size=32, train_images=96, validation_images=32)
 OTHER_SEED = dataclasses.replace(SPEC, seed=1)
@@ -43,6 +45,18 @@ def store(trained: Path, tmp_path: Path) -> RunStore:
     return RunStore(tmp_path / "store")
 
 
+def steps_path(store: RunStore, spec: RunSpec, epochs: int) -> Path:
+    return store.steps_path(store.load(spec, epochs))
+
+
+def overwrite(store: RunStore, *forged: tuple[RunRecord, Losses]) -> None:
+    """Put records of one run in the place of others, with their steps, as a forger would."""
+    for path in store.folder(forged[0][0].spec).glob("steps-*.npz"):
+        path.unlink()
+    for record, steps in forged:
+        store.save(record, steps)
+
+
 def refused(store: RunStore, spec: RunSpec, epochs: int, words: str) -> None:
     """Everything that reads the run refuses it, and leaves its files as they are."""
     before = {path: path.read_bytes() for path in store.folder(spec).iterdir()}
@@ -59,7 +73,7 @@ def test_a_flipped_byte_is_noticed_wherever_it_is(store: RunStore) -> None:
     places = random.Random(0)
     paths = {
         store.record_path(SPEC, 2): 60,
-        store.steps_path(SPEC, 2): 8,
+        steps_path(store, SPEC, 2): 8,
         store.images_path(SPEC, 2): 8,
         store.weights_path(SPEC, 2): 8,
         store.evaluation_path(SPEC, 2, "protocols"): 20,
@@ -158,9 +172,13 @@ def test_a_record_that_contradicts_itself_is_refused_though_sealed(
 
 def move(store: RunStore, source: tuple[RunSpec, int], target: tuple[RunSpec, int], kinds: str) -> None:
     """Put files of one run in the place of another's."""
+    steps = [steps_path(store, *run) for run in (source, target)]
     for kind in kinds.split():
-        path = getattr(store, f"{kind}_path")
-        shutil.copyfile(path(*source), path(*target))
+        paths = (
+            steps if kind == "steps" else [getattr(store, f"{kind}_path")(*run) for run in (source, target)]
+        )
+        if paths[0] != paths[1]:
+            shutil.copyfile(*paths)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +186,7 @@ def move(store: RunStore, source: tuple[RunSpec, int], target: tuple[RunSpec, in
     [
         ((OTHER_SEED, 1), (SPEC, 1), "record steps images weights", "holds run"),
         ((SPEC, 1), (SPEC, 2), "record steps images weights", "holds run .* with 1 epochs"),
-        ((OTHER_SEED, 1), (SPEC, 1), "steps", "of another run: its SHA-256"),
+        ((OTHER_SEED, 1), (SPEC, 1), "steps", "chain: epoch 1 does not follow from its losses"),
         ((OTHER_SEED, 1), (SPEC, 1), "images", "of another run: its SHA-256"),
         ((OTHER_SEED, 1), (SPEC, 1), "weights", "of another run: its SHA-256"),
     ],
@@ -198,7 +216,7 @@ def test_losses_that_do_not_follow_from_the_steps_are_noticed(store: RunStore) -
     """Sealed anew, but with the steps as they were."""
     record = store.load(SPEC, 2)
     history = [dataclasses.replace(epoch, train_loss=0.5 * epoch.train_loss) for epoch in record.history]
-    store.save(dataclasses.replace(record, history=history), store.load_steps(SPEC, 2))
+    overwrite(store, (dataclasses.replace(record, history=history), store.load_steps(SPEC, 2)))
     refused(store, SPEC, 2, "chain: epoch 1 does not follow from its losses")
 
 
@@ -222,9 +240,9 @@ def test_a_chain_depends_on_losses_and_data_and_not_on_time() -> None:
 def test_a_record_of_other_data_is_noticed(store: RunStore) -> None:
     """Its files are named as published, but the prepared images were others."""
     record = store.load(SPEC, 1)
-    store.save(
-        dataclasses.replace(record, data={**record.data, "train": "0" * 64}), store.load_steps(SPEC, 1)
-    )
+    other = dataclasses.replace(record, data={**record.data, "train": "0" * 64})
+    store.record_path(SPEC, 2).unlink()
+    overwrite(store, (other, store.load_steps(SPEC, 1)))
     with pytest.raises(GonError, match="was trained on other data: its digest of train is 000"):
         data.require_prepared("mnist", store.load(SPEC, 1).data, store.record_path(SPEC, 1))
     # The checkpoint was trained on the data in place, and does not go on from such a record.
@@ -278,18 +296,21 @@ def forge(store: RunStore, factor: float) -> None:
     size = SPEC.steps_per_epoch
     store.evaluation_path(SPEC, 2, "protocols").unlink()
     store.checkpoint_path(SPEC).unlink()
+    forged = []
     for epochs in (1, 2):
         record = store.load(SPEC, epochs)
-        steps = [float(f"{factor * loss:.9g}") for loss in store.load_steps(SPEC, epochs)]
+        steps = (store.load_steps(SPEC, epochs) * factor).astype("<f4")
         history = [
             dataclasses.replace(
                 epoch,
-                train_loss=sum(steps[(epoch.epoch - 1) * size : epoch.epoch * size]) / size,
-                validation_loss=factor * epoch.validation_loss,
+                train_loss=float(steps[(epoch.epoch - 1) * size : epoch.epoch * size].mean(dtype="f8")),
+                validation_loss=factor * (epoch.validation_loss or 0.0),
             )
             for epoch in record.history
         ]
-        store.save(dataclasses.replace(record, history=history), steps)
+        forged.append((dataclasses.replace(record, history=history), steps))
+    overwrite(store, *forged)
+    for epochs in (1, 2):
         store.load(SPEC, epochs)  # its own digests agree
 
 
@@ -308,11 +329,13 @@ def test_verify_allows_rounding_on_another_kind_of_machine(
 ) -> None:
     """The record says that it was made elsewhere: small differences pass, large ones do not."""
     forge(store, factor)
+    forged = []
     for epochs in (1, 2):
         record = store.load(SPEC, epochs)
         machine = {**record.sessions[0].machine, "processor": "Another"}
         sessions = [dataclasses.replace(session, machine=machine) for session in record.sessions]
-        store.save(dataclasses.replace(record, sessions=sessions), store.load_steps(SPEC, epochs))
+        forged.append((dataclasses.replace(record, sessions=sessions), store.load_steps(SPEC, epochs)))
+    overwrite(store, *forged)
     done = verify(store)
     assert done.returncode == status, done.stdout
     assert word in done.stdout and "processor: Another then" in done.stdout
@@ -337,14 +360,124 @@ def test_verify_reports_an_altered_checkpoint(store: RunStore) -> None:
     )
 
 
-def test_records_of_one_run_that_contradict_each_other_are_damaged(store: RunStore) -> None:
+def another_training(store: RunStore, **machine: str) -> None:
+    """A record of the first epoch with other losses: of a training that started at another time."""
     record = store.load(SPEC, 1)
-    steps = [1.01 * loss for loss in store.load_steps(SPEC, 1)]
-    epoch = dataclasses.replace(record.history[0], train_loss=sum(steps) / len(steps))
-    store.save(dataclasses.replace(record, history=[epoch]), steps)
+    steps = (store.load_steps(SPEC, 1) * 1.01).astype("<f4")
+    epoch = dataclasses.replace(record.history[0], train_loss=float(steps.mean(dtype="f8")))
+    (session,) = record.sessions
+    session = dataclasses.replace(
+        session, started="2026-01-01T00:00:00+00:00", machine=session.machine | machine
+    )
+    store.save(dataclasses.replace(record, history=[epoch], sessions=[session]), steps)
+
+
+def test_records_of_one_run_that_contradict_each_other_are_damaged(store: RunStore) -> None:
+    another_training(store)
     done = verify(store)
     assert done.returncode == 1
     assert "does not go on from the shorter record" in done.stdout
+
+
+def test_records_of_one_run_from_two_kinds_of_machine_may_differ(store: RunStore) -> None:
+    """Each has its own file of steps; and a training goes on from a checkpoint of either."""
+    another_training(store, stepping="9")
+    assert len(list(store.folder(SPEC).glob("steps-*.npz"))) == 2
+    done = verify(store)
+    assert done.returncode == 0, done.stdout
+    assert "2 of 2 trained again agree with their record; 0 damaged" in done.stdout
+    assert training.train(SPEC, 3, store).chain[:2] == store.load(SPEC, 2).chain
+
+
+FORMAT_4 = PROJECT / "tests" / "files" / "format-4"
+
+
+def test_a_record_of_format_4_is_read_verified_and_continued(tmp_path: Path) -> None:
+    """Written by commit f759811: two epochs, an evaluation, and a checkpoint."""
+    shutil.copytree(FORMAT_4, tmp_path / "store")
+    store = RunStore(tmp_path / "store")
+    (folder,) = store.root.iterdir()
+    path = folder / "epochs-2.json"
+    record = RunRecord.from_json(path.read_text(), path)
+    spec = record.spec
+    assert (record.format, spec.digest, spec.numerics) == (4, folder.name, 3)
+    assert record.to_json() == path.read_text()
+    assert store.load(spec, 2) == record
+    assert store.load_evaluation(spec, 2, "protocols")["batch_statistics"] == record.last.validation_loss
+    assert len(store.load_steps(spec, 2)) == 2 * spec.steps_per_epoch
+    done = gon("verify", "--store", str(store.root), "--epochs", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    longer = training.train(spec, 3, store)
+    assert (longer.format, longer.history[:2], longer.sessions[0]) == (5, record.history, record.sessions[0])
+    assert (
+        store.load_steps(spec, 3)[: 2 * spec.steps_per_epoch].tobytes() == store.load_steps(spec, 2).tobytes()
+    )
+    assert store.load(spec, 2) == record
+    done = gon("verify", "--store", str(store.root), "--epochs", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_format_4_record_that_was_altered_is_noticed(tmp_path: Path) -> None:
+    for name, change in (
+        ("epochs-2.json", lambda text: text.replace('"train_seconds": 0', '"train_seconds": 1')),
+        ("epochs-2.json", lambda text: text.replace('"train_seconds"', '"train_cpu_seconds"')),
+        ("epochs-2.steps.csv", lambda text: text.replace("25", "26")),
+    ):
+        store = RunStore(tmp_path / "store")
+        shutil.rmtree(store.root, ignore_errors=True)
+        shutil.copytree(FORMAT_4, store.root)
+        (folder,) = store.root.iterdir()
+        path = folder / name
+        spec = RunRecord.from_json((folder / "epochs-2.json").read_text(), path).spec
+        assert change(path.read_text()) != path.read_text()
+        path.write_text(change(path.read_text()))
+        with pytest.raises(GonError, match=re.escape(name)):
+            store.load(spec, 2)
+
+
+GOLDEN_DIGESTS = [
+    "3e84c292b252fa70",
+    "d40b76c7ed52e47c",
+    "a796a728032c0ec5",
+    "5f1c4931406063f4",
+    "b209795a67350a2e",
+]
+
+
+def test_digests_of_specs_are_those_that_records_are_known_by() -> None:
+    """Written down once; a field that is added later must leave them, as must another model's arithmetic."""
+    assert {
+        spec.digest: spec
+        for spec in (
+            RunSpec(),
+            RunSpec(dataset="fashion-mnist", latent_dim=256, seed=4),
+            RunSpec(activation="softplus", inner_steps=2, learning_rate=5e-4),
+            RunSpec(model="gon_detached", width=29),
+            RunSpec(split="held_out", train_images=640, validation_images=100),
+        )
+    }.keys() == set(GOLDEN_DIGESTS)
+
+    @dataclasses.dataclass(frozen=True)
+    class Later(RunSpec):
+        warmup: int = dataclasses.field(default=0, metadata={"later": True})
+
+    assert Later().digest == RunSpec().digest != Later(warmup=1).digest
+
+
+def test_steps_are_read_with_numpy_alone(store: RunStore) -> None:
+    path = steps_path(store, SPEC, 2)
+    script = f"""
+import numpy
+print(*numpy.load({str(path)!r})["planes"].T.copy().view("<f4")[:, 0], sep=",")
+"""
+    ran = subprocess.run(
+        [sys.executable, "-S", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(Path(numpy.__file__).parent.parent)},
+    )
+    assert ran.stdout.strip().split(",") == [str(loss) for loss in read_steps(path)], ran.stderr
 
 
 @pytest.mark.parametrize(
