@@ -258,8 +258,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     store = RunStore(options.store)
     evaluate_run(spec, options.epochs, store, options.evaluation, threads=options.threads)
-    for name, loss in store.load_evaluation(spec, options.epochs, options.evaluation).items():
-        print(f"{spec.label}, {options.evaluation} {name}: {loss:.4g} (SSE per image)")
+    print(f"{spec.label}, {EVALUATIONS[options.evaluation]}:")
+    for name, value in store.load_evaluation(spec, options.epochs, options.evaluation).items():
+        print(f"{options.evaluation} {name}: {value:.6g}")
     return 0
 
 

@@ -278,6 +278,7 @@ class GenerativeLatentOptimisation(Model):
         with torch.no_grad():
             self.latents.weight.copy_(F.normalize(self.latents.weight, dim=1))
         self.fitting_steps = GLO_FITTING_STEPS
+        self.fitting_learning_rate = GLO_FITTING_LEARNING_RATE
 
     def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """See `Model.losses`."""
@@ -288,7 +289,7 @@ class GenerativeLatentOptimisation(Model):
         """Fit latents to images, see `Model.encode`. Only the latents have a gradient."""
         with torch.enable_grad():
             z = x.new_zeros(len(x), self.spec.latent_dim, 1, 1).requires_grad_()
-            optimizer = Adam([z], GLO_FITTING_LEARNING_RATE)
+            optimizer = Adam([z], self.fitting_learning_rate)
             for _ in range(self.fitting_steps):
                 loss = self.reconstruction_loss(self.decode(z), x)
                 (z.grad,) = torch.autograd.grad(loss, z)

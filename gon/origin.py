@@ -105,12 +105,30 @@ def fast_origin_latent(
     Tensor
         Latents z [batch, latent_dim, 1, 1]. Their graph is kept wherever autograd is enabled.
     """
-    residual_scale = 2 / (batch_size * x.shape[-2] * x.shape[-1])
     z = x.new_zeros(1, latent_dim, 1, 1)
     for _ in range(inner_steps):
-        reconstruction, pull_back = linearise(decoder, z, len(x))
-        z = z - pull_back((reconstruction - x) * residual_scale)
+        z = z - inner_gradient(decoder, z, x, batch_size=batch_size)
     return z
+
+
+def inner_gradient(decoder: nn.Sequential, z: Tensor, x: Tensor, *, batch_size: int) -> Tensor:
+    """Gradient of `reconstruction_loss` with respect to latents: the step that is taken from them.
+
+    Parameters
+    ----------
+    decoder, x, batch_size
+        As in `fast_origin_latent`.
+    z
+        As in `linearise`.
+
+    Returns
+    -------
+    Tensor
+        Gradient [batch, latent_dim, 1, 1].
+    """
+    residual_scale = 2 / (batch_size * x.shape[-2] * x.shape[-1])
+    reconstruction, pull_back = linearise(decoder, z, len(x))
+    return pull_back((reconstruction - x) * residual_scale)
 
 
 def linearise(decoder: nn.Sequential, z: Tensor, batch: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -153,16 +171,21 @@ def linearise(decoder: nn.Sequential, z: Tensor, batch: int) -> tuple[Tensor, Ca
 
 
 def fast_decode(decoder: nn.Sequential, z: Tensor) -> Tensor:
-    """Decode latents [batch, latent_dim, 1, 1] as `decoder(z)` does in training mode, but faster.
+    """Decode latents [batch, latent_dim, 1, 1] as `decoder(z)` does, but faster.
 
-    The biases of the hidden layers, which the batch norms take away again, are left out: their gradient
-    is exactly zero, and the origin is not moved off zero by rounding.
+    In training mode the biases of the hidden layers, which the batch norms take away again, are left
+    out: their gradient is exactly zero, and the origin is not moved off zero by rounding. The running
+    statistics, which count in evaluation mode, contain them.
     """
     *hidden, last = _blocks(decoder)
     h = z
     for convolution, norm, activation in hidden:
-        _shift_running_mean(norm, convolution)
-        h = activation(norm(transposed_convolution(h, convolution)))
+        h = transposed_convolution(h, convolution)
+        if norm.training:
+            _shift_running_mean(norm, convolution)
+        else:
+            h = _with_bias(h, convolution)
+        h = activation(norm(h))
     return _image(last[0], h)
 
 
@@ -192,9 +215,13 @@ def _batch_sum(v: Tensor) -> Tensor:
 
 def _image(convolution: nn.ConvTranspose2d, h: Tensor) -> Tensor:
     """The last layer: images [batch, channels, 32, 32]."""
+    return torch.sigmoid(_with_bias(transposed_convolution(h, convolution), convolution))
+
+
+def _with_bias(h: Tensor, convolution: nn.ConvTranspose2d) -> Tensor:
     bias = convolution.bias
     assert bias is not None
-    return torch.sigmoid(transposed_convolution(h, convolution) + _per_channel(bias))
+    return h + _per_channel(bias)
 
 
 def _shift_running_mean(norm: nn.BatchNorm2d, convolution: nn.ConvTranspose2d) -> None:

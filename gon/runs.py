@@ -105,11 +105,11 @@ _LARGEST = {"latent_dim": 65_536, "width": 4_096, "inner_steps": 1_000, "seed": 
 
 
 EVALUATIONS = {
-    "protocols": "validation loss by other protocols",
-    "fitting": "validation loss by the number of steps that fit the latents",
-    "inner_step": "what a second gradient step does, as it is and rescaled",
-    "latent_scale": "validation loss by a factor on the latents",
-    "dead_units": "share of channels without a slope at the origin",
+    "protocols": "validation loss by other protocols (SSE per image)",
+    "fitting": "validation loss by number and size of the steps that fit the latents (SSE per image)",
+    "inner_step": "a second inner step: its share of the latent, and validation losses (SSE per image)",
+    "latent_scale": "validation loss by a factor that scales the latents (SSE per image)",
+    "dead_units": "shares of the decoder's channels that no gradient passes at the origin",
 }
 """Further evaluations of a trained model, made by `gon evaluate` where a claim asks for them."""
 
