@@ -616,6 +616,13 @@ class RunRecord:
             for number, epoch in enumerate(record.history, start=1):
                 if epoch.epoch != number:
                     raise refuse(f"history: entry {number} is epoch {epoch.epoch!r}; epochs count up from 1")
+            for epoch in record.history:
+                for key, expected in (
+                    ("validation_loss", _is_validated(record.spec, epoch.epoch)),
+                    ("validation_loss_running", record.spec.model in ENCODER_MODELS and record.format > 4),
+                ):
+                    if (getattr(epoch, key) is not None) != expected:
+                        raise refuse(f"history: {key} of epoch {epoch.epoch} is {getattr(epoch, key)!r}")
             if record.diverged is None and len(record.history) != record.epochs:
                 raise refuse(f"history: {len(record.history)} epochs, but epochs is {record.epochs!r}")
             reached = 0
@@ -641,6 +648,11 @@ class RunRecord:
             found = json.loads(record.to_json())["seal"]
             raise refuse(f"altered after it was written: its digest is {found}, written was {seal}")
         return record
+
+
+def _is_validated(spec: RunSpec, epoch: int) -> bool:
+    # Records of earlier numerics, when every epoch was validated, cannot be told by the format.
+    return spec.model not in MILESTONE_MODELS or epoch in MILESTONES or spec.numerics != NUMERICS[spec.model]
 
 
 def _require_types(where: str, entry: object) -> None:

@@ -68,9 +68,16 @@ def refused(store: RunStore, spec: RunSpec, epochs: int, words: str) -> None:
     assert {path: path.read_bytes() for path in store.folder(spec).iterdir()} == before
 
 
+def _reads_as(path: Path, losses: Losses) -> bool:
+    try:
+        return bool(numpy.array_equal(read_steps(path), losses))
+    except GonError:
+        return False
+
+
 def test_a_flipped_byte_is_noticed_wherever_it_is(store: RunStore) -> None:
     """In the record at many places, and at some in every file that its digests cover."""
-    places = random.Random(0)
+    places, losses = random.Random(0), store.load_steps(SPEC, 2)
     paths = {
         store.record_path(SPEC, 2): 60,
         steps_path(store, SPEC, 2): 8,
@@ -84,10 +91,12 @@ def test_a_flipped_byte_is_noticed_wherever_it_is(store: RunStore) -> None:
             broken = bytearray(original)
             broken[position] ^= 1 << places.randrange(8)
             path.write_bytes(broken)
+            if path.suffix == ".npz" and _reads_as(path, losses):
+                continue  # a date or another remark in the zip file, which no digest needs to cover
             with pytest.raises(GonError) as caught:
                 store.load(SPEC, 2)
                 store.load_evaluation(SPEC, 2, "protocols")
-            assert str(path) in str(caught.value)
+            assert path.name in str(caught.value)
         path.write_bytes(original)
     store.load_evaluation(SPEC, 2, "protocols")
 
@@ -122,6 +131,10 @@ def seal(record: dict[str, Any]) -> None:
     record["seal"] = hashlib.sha256(json.dumps(record, separators=(",", ":")).encode()).hexdigest()
 
 
+NULLABLE = ["diverged", "commit", "compiler", "code"]
+NULLABLE += ["train_cpu_seconds", "validation_cpu_seconds", "train_gpu_seconds", "validation_loss_running"]
+
+
 @pytest.mark.parametrize("sealed", [False, True])
 @pytest.mark.parametrize("value", [None, -1, [], True, float("nan")])
 def test_a_value_of_another_type_is_refused_wherever_it_stands(
@@ -137,7 +150,7 @@ def test_a_value_of_another_type_is_refused_wherever_it_stands(
     for number in range(len(places(json.loads(whole)))):
         record = json.loads(whole)
         entry, key = places(record)[number]
-        if key == "seal" or (key in ("diverged", "commit") and value is None):
+        if key == "seal" or (key in NULLABLE and value is None):
             continue  # the first is written anew, the others may be null
         entry[key] = value
         if sealed:
@@ -227,7 +240,11 @@ def test_a_chain_depends_on_losses_and_data_and_not_on_time() -> None:
     steps = [0.5] * (2 * SPEC.steps_per_epoch)
     chain = trajectory_chain(SPEC, {"a": "0"}, epochs(2.0, 1.0), steps)
     assert trajectory_chain(SPEC, {"a": "0"}, epochs(2.0, 9.0), steps) == chain
-    assert trajectory_chain(SPEC, {"a": "0"}, epochs(2.0, 1.0)[:1], steps) == chain[:1]
+    first = steps[: SPEC.steps_per_epoch]
+    assert trajectory_chain(SPEC, {"a": "0"}, epochs(2.0, 1.0)[:1], first) == chain[:1]
+    # Steps without an epoch are those of one in which the run diverged; they are covered too.
+    assert trajectory_chain(SPEC, {"a": "0"}, epochs(2.0, 1.0)[:1], steps[:-1])[0] == chain[0]
+    assert len(trajectory_chain(SPEC, {"a": "0"}, epochs(2.0, 1.0)[:1], steps[:-1])) == 2
     for other in (
         trajectory_chain(SPEC, {"a": "1"}, epochs(2.0, 1.0), steps),
         trajectory_chain(OTHER_SEED, {"a": "0"}, epochs(2.0, 1.0), steps),
@@ -470,13 +487,9 @@ def test_steps_are_read_with_numpy_alone(store: RunStore) -> None:
 import numpy
 print(*numpy.load({str(path)!r})["planes"].T.copy().view("<f4")[:, 0], sep=",")
 """
-    ran = subprocess.run(
-        [sys.executable, "-S", "-c", script],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(Path(numpy.__file__).parent.parent)},
-    )
+    only_numpy = {"PYTHONPATH": str(Path(numpy.__file__).parent.parent)}
+    command = [sys.executable, "-S", "-c", script]
+    ran = subprocess.run(command, env=only_numpy, capture_output=True, text=True, check=False)
     assert ran.stdout.strip().split(",") == [str(loss) for loss in read_steps(path)], ran.stderr
 
 
@@ -486,13 +499,18 @@ print(*numpy.load({str(path)!r})["planes"].T.copy().view("<f4")[:, 0], sep=",")
         (("--runs", "0"), 2, "runs: 0 is not allowed"),
         (("--steps", "0"), 2, "steps: 0 is not allowed"),
         (("--epochs", "-1"), 2, "epochs: -1 is not allowed"),
-        (("--budget", "huge"), 2, "budget: 'huge' is not known"),
     ],
 )
 def test_wrong_usage_of_verify(tmp_path: Path, options: tuple[str, ...], status: int, words: str) -> None:
     done = gon("verify", "--store", str(tmp_path), *options)
     assert (done.returncode, done.stdout) == (status, "")
     assert done.stderr.startswith("error: ") and words in done.stderr
+
+
+def test_verify_of_an_unknown_budget_says_so() -> None:
+    done = gon("verify", "--budget", "huge")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: budget: 'huge' is not known")
 
 
 def test_verify_of_an_empty_store_says_so(tmp_path: Path) -> None:
