@@ -1,8 +1,8 @@
-"""How often the rules err, and what they find: `python benchmarks/simulate_rules.py` writes `docs/statistics.md`.
+"""How often the rules err, and what they find: `python benchmarks/simulate_rules.py`.
 
 Studies are made up by the thousand and decided by the functions that judge the real ones. What scatters is
-the log ratio of a pair, what is left after pairing by seed: its standard deviation is the scatter. Half of its
-variance is a seed's effect on all pairs, so that these are correlated.
+the log ratio of a pair, what is left after pairing by seed: its standard deviation is the scatter. Half of
+its variance is a seed's effect on all pairs, so that these are correlated. Writes `docs/statistics.md`.
 """
 
 import argparse
@@ -15,8 +15,15 @@ import numpy as np
 from scipy.special import stdtr
 
 from gon.statistics import SKEWED, Array, differences
-from gon.verdicts import Texts, decide_early, decide_order, decide_pairs, decide_values
-from gon.verdicts import ordering_outcome, value_outcome
+from gon.verdicts import (
+    Texts,
+    decide_early,
+    decide_order,
+    decide_pairs,
+    decide_values,
+    ordering_outcome,
+    value_outcome,
+)
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "statistics.md"
 KINDS = {
@@ -45,7 +52,7 @@ def scatter(random: np.random.Generator, kind: str, shape: tuple[int, int, int])
 
 
 def noise(random: np.random.Generator, kind: str, sides: str, shape: tuple[int, int, int]) -> Array:
-    """Scatter of log ratios with the standard deviation 1: of both sides, or of one, the other being exact."""
+    """Scatter of log ratios with the standard deviation 1: of both sides, or of one only."""
     if sides == "both":
         return (scatter(random, kind, shape) - scatter(random, kind, shape)) / math.sqrt(2.0)
     return scatter(random, kind, shape) * (1.0 if sides == "first" else -1.0)
@@ -95,7 +102,7 @@ def power(noise: Array, spread: float, alpha: float) -> dict[str, float]:
 def value_errors(
     random: np.random.Generator, kind: str, sign: int, seeds: int, alpha: float
 ) -> dict[str, float]:
-    """Rates of false verdicts of a value rule: six values, tolerance 10%, factor 2, scatter 2%, 8,000 studies.
+    """Rates of false verdicts of a value rule: six values, tolerance 10%, factor 2, scatter 2%.
 
     The sign says to which side the losses are skewed.
     """
@@ -126,7 +133,7 @@ def value_errors(
 
 
 def inflation(random: np.random.Generator, seeds: int, levels: Sequence[float], studies: int) -> list[float]:
-    """How often a one-sided t test errs at each level if the scatter has skewness 1, in its worse direction."""
+    """How often a one-sided t test errs at each level, in its worse direction, under skewness 1."""
     counts = np.zeros(len(levels))
     for _ in range(studies // 100_000):
         sample = random.standard_gamma(4.0, (100_000, seeds)) - 4.0
@@ -175,6 +182,8 @@ def ordering_table(alpha: float, studies: int, spreads: Sequence[float]) -> str:
     return table(columns, rows)
 
 
+PRIMARY_ALPHA = 0.025
+"""Level of each primary rule, which keeps the four together at 10%."""
 PRIMARIES = {
     "latent_size": (4, (3, 5)),
     "activations": (4, (5,)),
@@ -185,7 +194,7 @@ PRIMARIES = {
 
 
 def primary_errors(pairs: int, seeds: int, alpha: float, studies: int) -> float:
-    """The largest rate of false verdicts of a rule, over Gaussian and skewed scatter, sides and boundaries."""
+    """The largest rate of false verdicts of a rule, over kinds of scatter, sides and boundaries."""
     worst = 0.0
     for kind, sides in itertools.product(("gaussian", "gamma"), SIDES):
         random = np.random.default_rng([pairs, seeds, len(kind), SIDES.index(sides)])
@@ -265,10 +274,10 @@ def document(studies: int) -> str:
     spreads = (0.01, 0.02, 0.03, 0.05)
     return f"""# How often the rules err
 
-Written by `python benchmarks/simulate_rules.py`: {studies:,} made-up studies a cell (the standard error of a rate of 5% is then
-{100 * math.sqrt(0.05 * 0.95 / studies):.1f} points), decided by the very functions of `gon/verdicts.py` that judge the real ones. All rates
-are percentages. Gaussian and skewed scatter are held to alpha, and tests assert it; outliers are outside of
-what the rules promise, and shown.
+Written by `python benchmarks/simulate_rules.py`: {studies:,} made-up studies a cell, decided by the very
+functions of `gon/verdicts.py` that judge the real ones. All rates are percentages; one of 5% has a standard
+error of {100 * math.sqrt(0.05 * 0.95 / studies):.1f} points. Gaussian and skewed scatter are held to alpha,
+and tests assert it; outliers are outside of what the rules promise, and shown.
 
 - **Scatter** is the standard deviation of a pair's log ratio, after pairing by seed; where a cell has four
   numbers, it is 1 / 2 / 3 / 5%. Half of its variance is a seed's effect on all pairs.
@@ -277,10 +286,10 @@ what the rules promise, and shown.
 
 ## Ordering rules: margin 5%, alpha 5%
 
-*False: reproduced*: one pair exactly at the margin, the others half as high as published to be higher. *False:
-reproduced or partly*: one pair equal, the others as before. *False: not reproduced*: all pairs exactly at the
-margin. The next column is the power to refute, all pairs being equal; the last three the power to reproduce,
-all pairs being that much lower. (At 5%, the margin itself, it can but be small.)
+*False: reproduced*: one pair exactly at the margin, of the others the first is half as high as the second.
+*False: reproduced or partly*: one pair equal, the others as before. *False: not reproduced*: all pairs
+exactly at the margin. The next column is the power to refute, all pairs being equal; the last three the power
+to reproduce, all pairs being that much lower. (At 5%, the margin itself, it can but be small.)
 
 {ordering_table(0.05, studies, spreads)}
 
@@ -298,16 +307,18 @@ Their power (Gaussian scatter on both sides, 1 / 2 / 3 / 5%):
 
 ## Value rules: six values, tolerance 10%, factor 2, scatter 2%, alpha 5%
 
-False verdicts where they are most frequent: one value exactly at an edge of the tolerance (*reproduced*) or of
-the factor (*partly reproduced*), all at an edge of the tolerance (*not reproduced*), all at its lower edge at
-each of three milestones (*refuted early*). 8,000 studies a cell; losses skewed to either side, the worse one.
+False verdicts where they are most frequent: one value exactly at an edge of the tolerance (*reproduced*) or
+of the factor (*partly reproduced*), all at an edge of the tolerance (*not reproduced*), all at its lower edge
+at each of three milestones (*refuted early*). 8,000 studies a cell; losses skewed to either side, the worse
+one.
 
 {value_table(0.05)}
 
 ## Skewness
 
-How often a one-sided t test errs, in its worse direction, if the scatter is a gamma distribution of skewness 1
-(a million studies a row), and in brackets what `gon.statistics.SKEWED` allows for: p-values are raised to it.
+How often a one-sided t test errs, in its worse direction, if the scatter is a gamma distribution of skewness
+1 (a million studies a row), and in brackets what `gon.statistics.SKEWED` allows for: p-values are raised
+to it.
 
 {calibration_table(1_000_000)}
 """

@@ -6,8 +6,8 @@ Gaussian scatter as for scatter of skewness 1 (`gon.statistics.SKEWED`). P-value
 skewness likewise, and are compared with alpha.
 
 An *ordering* compares pairs, the first published to be the lower one. Two losses are equal within the margin
-if their log ratio lies between log(1 - margin) and -log(1 - margin): as far on both sides, so that it does not
-matter which is named first. Of a pair holds the first of these:
+if their log ratio lies between log(1 - margin) and -log(1 - margin): as far on both sides, so that it does
+not matter which is named first. Of a pair holds the first of these:
 
 - *as published*: its interval lies wholly below the margin;
 - *equal within the margin*: wholly inside the margin, on both sides;
@@ -17,9 +17,9 @@ matter which is named first. Of a pair holds the first of these:
 
 The second and the third refute the rule, and one pair is enough. So both need a p-value, the smaller one of
 the two ways, that is below alpha after adjustment for all pairs of the rule (Holm); a pair whose interval
-alone would do is read on in the list: *lower, size open* if it lies below zero, otherwise *too close to tell*.
-That the rule is reproduced takes all pairs, which makes it an intersection-union test: each pair has the
-level alpha, nothing is adjusted, and the whole errs no more often than alpha.
+alone would do is read on in the list: *lower, size open* if it lies below zero, otherwise *too close to
+tell*. That the rule is reproduced takes all pairs, which makes it an intersection-union test: each pair has
+the level alpha, nothing is adjusted, and the whole errs no more often than alpha.
 
 The verdict is *not reproduced* if a pair refutes it, *reproduced* if all are as published, *partly
 reproduced* if all are as published or lower with the size open, and *inconclusive* otherwise. It is also
