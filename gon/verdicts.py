@@ -48,9 +48,10 @@ A *structural* rule compares numbers that follow from the settings, without erro
 is at most the rule's, *not reproduced* if one is above.
 """
 
+import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, get_args
@@ -145,7 +146,7 @@ def decide_order(values: Differences, order: Decision, factor: float, alpha: flo
     return every if ordered.shape[-1] else np.zeros_like(every)
 
 
-def decide_early(ratios: Differences, tolerance: float, alpha: float) -> Array:
+def decide_early(ratios: Differences, tolerance: float) -> Array:
     """P-values that early losses are not below the published ones by more than the tolerance (Holm)."""
     return holm(ratios.below(math.log1p(-tolerance)))
 
@@ -205,10 +206,10 @@ def _points(comparison: Comparison, margin: float) -> Finding:
     if comparison.second is None:
         inside = abs(comparison.relative_difference) < margin
         return "as published" if inside else "against the published"
-    log_ratio, edge = math.log1p(comparison.relative_difference), -math.log1p(-margin)
-    if abs(log_ratio) < edge:
-        return "equal within the margin"
-    return "as published" if log_ratio < 0 else "against the published"
+    if comparison.relative_difference <= -margin:
+        return "as published"
+    edge = 1 / (1 - margin) - 1  # as far from equal as -margin, on the log scale
+    return "equal within the margin" if comparison.relative_difference < edge else "against the published"
 
 
 def judge_ordering(rule: Rule, pairs: Sequence[Pair], *, complete: bool, uses_all_images: bool) -> Verdict:
@@ -242,7 +243,7 @@ def judge_ordering(rule: Rule, pairs: Sequence[Pair], *, complete: bool, uses_al
     if not pairs:
         return _not_attempted(rule, complete)
     rows = [_pair_row(rule, *pair) for pair in pairs]
-    ratios = _ratios(rows)
+    ratios = _ratios(rule, rows)
     decision = decide_pairs(ratios, rule.margin, rule.alpha)
     comparisons = _comparisons(rows, ratios, decision, rule.alpha)
     outcome = _text(ordering_outcome(decision.findings))
@@ -278,19 +279,19 @@ def judge_values(
         raise _wrong_kind(rule, "values", "value")
     measurements = [m for m in measurements if m.published is not None]
     early = [m for m in early if m.published is not None]
-    if not measurements and not early and complete:
+    if not measurements and complete:
         raise UsageError(f"rule {rule.name}: no measurement has a published value to compare with")
     if not measurements and not early:
         return _not_attempted(rule, complete)
     rows = [_value_row(rule, m) for m in measurements]
-    ratios = _ratios(rows)
+    ratios = _ratios(rule, rows)
     decision = decide_values(ratios, rule.tolerance, rule.alpha)
     comparisons = _comparisons(rows, ratios, decision, rule.alpha)
     order_rows = [_pair_row(rule, *pair) for pair in order]
-    order_ratios = _ratios(order_rows)
+    order_ratios = _ratios(rule, order_rows)
     ordered = decide_pairs(order_ratios, 0.0, rule.alpha)
     in_part = decide_order(ratios, ordered, rule.factor, rule.alpha)
-    looks = _early(rule, measurements, comparisons, early, uses_all_images)
+    looks = _early(rule, rows, comparisons, early, uses_all_images)
     refuted_early = any(look.finding == "against the published" for look in looks)
     outcome = "not reproduced" if refuted_early else _text(value_outcome(decision.findings, in_part))
     points = tendency([*comparisons, *looks], rule.tolerance)
@@ -410,23 +411,29 @@ def _pair_row(rule: TestedRule, first: Measurement, second: Measurement) -> _Row
         raise UsageError(
             f"rule {rule.name}: {first.name} has {first.epochs} epochs and {second.name} {second.epochs}"
         )
-    sides = [_by_seed(rule, m) for m in (first, second)]
-    return _row(rule, first, second.name, trained[0].epochs, sides, (*first.runs, *second.runs))
+    return _row(
+        rule,
+        first.name,
+        second.name,
+        trained[0].epochs,
+        [_by_seed(rule, m) for m in (first, second)],
+        (*_training(rule, first), *_training(rule, second)),
+    )
 
 
 def _value_row(rule: ValueRule, measurement: Measurement) -> _Row:
     published: dict[int | None, float | None] = {None: measurement.published}
     sides = [_by_seed(rule, measurement), published]
-    row = _row(rule, measurement, None, measurement.epochs, sides, tuple(measurement.runs))
+    row = _row(rule, measurement.name, None, measurement.epochs, sides, _training(rule, measurement))
     if row.trained and row.epochs not in rule.epochs:
         # Two values of a falling loss mean the same only after the same training.
-        return _Row(**{**vars(row), "logs": [math.nan] * rule.seeds})
+        return dataclasses.replace(row, logs=[math.nan] * rule.seeds)
     return row
 
 
 def _row(
     rule: TestedRule,
-    first: Measurement,
+    first: str,
     second: str | None,
     epochs: int,
     sides: list[dict[int | None, float | None]],
@@ -436,8 +443,8 @@ def _row(
     # A computed model goes with every seed; two of them are compared once.
     seeds: list[int | None] = list(range(rule.seeds)) if trained else [None]
     present = [seed for seed in seeds if all(seed in side for side in trained)]
-    logs = [[_log(side.get(seed, side.get(None))) for seed in present] for side in sides]
-    ratios = np.asarray(logs[0]) - np.asarray(logs[1])
+    logs = [np.asarray([_log(side.get(seed, side.get(None))) for seed in present]) for side in sides]
+    ratios = logs[0] - logs[1]
     usable = int(np.isfinite(ratios).sum())
     reasons: set[Reason] = set()
     if len(present) < rule.seeds and trained:
@@ -445,11 +452,11 @@ def _row(
     if usable < len(present):
         reasons.add("diverged")
         ratios = np.full(len(present), np.nan)  # what is left would be a choice by the outcome
-    elif not trained or len(present) > 1 and _without_scatter([ratios, *(logs[i] for i in _trained(sides))]):
+    elif not trained or _without_scatter([ratios, *(logs[i] for i in (0, 1) if sides[i] in trained)]):
         reasons.add("no scatter")
         ratios = np.full(len(present), ratios.mean())
     return _Row(
-        first=first.name,
+        first=first,
         second=second,
         training=training,
         epochs=epochs,
@@ -461,13 +468,15 @@ def _row(
     )
 
 
-def _trained(sides: Sequence[dict[int | None, float | None]]) -> list[int]:
-    return [i for i, side in enumerate(sides) if None not in side]
+def _without_scatter(samples: Sequence[Array]) -> bool:
+    """Whether one has the same number from several seeds: then something does not vary that should."""
+    return any(len(sample) > 1 and float(np.std(sample, ddof=1)) <= ROUNDING for sample in samples)
 
 
-def _without_scatter(samples: Iterable[npt.ArrayLike]) -> bool:
-    """Whether one of them has the same number from all seeds: then something did not vary that should."""
-    return any(float(np.std(np.asarray(sample), ddof=1)) <= ROUNDING for sample in samples)
+def _training(rule: TestedRule, measurement: Measurement) -> tuple[str, ...]:
+    """The runs behind a measurement, the same ones after any number of epochs."""
+    seeds = (*range(rule.seeds), None)
+    return tuple(value.run for value in measurement.values if value.seed in seeds)
 
 
 def _by_seed(rule: TestedRule, measurement: Measurement) -> dict[int | None, float | None]:
@@ -482,25 +491,26 @@ def _log(value: float | None) -> float:
     return math.log(value) if value is not None and math.isfinite(value) and value > 0 else math.nan
 
 
-def _ratios(rows: Sequence[_Row]) -> Differences:
-    return differences(np.asarray([row.logs for row in rows], dtype=np.float64).reshape(len(rows), -1))
+def _ratios(rule: TestedRule, rows: Sequence[_Row]) -> Differences:
+    logs = np.asarray([row.logs for row in rows], dtype=np.float64)
+    return differences(logs.reshape(len(rows), rule.seeds))
 
 
 def _comparisons(
     rows: Sequence[_Row], ratios: Differences, decision: Decision, alpha: float
 ) -> list[Comparison]:
-    low, high = ratios.interval(alpha)
+    with np.errstate(over="ignore"):  # what is too large for a number is not shown
+        relative, low, high = (np.expm1(logs) for logs in (ratios.mean, *ratios.interval(alpha)))
     comparisons = []
     for i, row in enumerate(rows):
-        interval = (math.expm1(low[i]), math.expm1(high[i])) if math.isfinite(low[i]) else None
         comparisons.append(
             Comparison(
                 first=row.first,
                 second=row.second,
                 epochs=row.epochs,
                 seeds=row.usable,
-                relative_difference=_number(np.expm1(ratios.mean[i])),
-                interval=interval,
+                relative_difference=_number(relative[i]),
+                interval=(float(low[i]), float(high[i])) if math.isfinite(high[i] - low[i]) else None,
                 effect_size=_number(ratios.mean[i] / ratios.spread[i]),
                 p_reproduced=_number(decision.p_reproduced[i]),
                 p_refuted=_number(decision.p_refuted[i]),
@@ -512,36 +522,43 @@ def _comparisons(
 
 def _early(
     rule: ValueRule,
-    measurements: Sequence[Measurement],
+    last: Sequence[_Row],
     comparisons: Sequence[Comparison],
     early: Sequence[Measurement],
     uses_all_images: bool,
 ) -> list[Comparison]:
-    """Every look at a milestone; what does not refute has no other meaning, and is not comparable."""
+    """Every look at a milestone; one that does not refute says nothing, and is not comparable.
+
+    `last` and its `comparisons` are those of the measurements that the rule itself judges.
+    """
     for look in early:
         if look.epochs not in rule.milestones or look.epochs >= rule.epochs[-1]:
             raise UsageError(
                 f"rule {rule.name}: {look.name}: {look.epochs} epochs are none of its milestones"
             )
-    milestones = rule.model_copy(update={"epochs": rule.milestones})
-    rows = [_value_row(milestones, look) for look in early]
-    ratios = _ratios(rows)
-    p_values = decide_early(ratios, rule.tolerance, rule.alpha)
-    edge = math.log1p(-rule.tolerance)
-    refutes = [
-        bool(p < rule.alpha) and not row.reasons and uses_all_images
-        for p, row in zip(p_values, rows, strict=True)
-    ]
-    for i, look in enumerate(early):
-        for row, mean in zip(rows, ratios.mean, strict=True):
-            if row.training == rows[i].training and row.epochs > look.epochs:
-                refutes[i] &= bool(mean < edge)
-        for measurement, comparison in zip(measurements, comparisons, strict=True):
-            if tuple(measurement.runs) == rows[i].training and measurement.epochs in rule.epochs:
-                below = (comparison.relative_difference or 0.0) < 0
-                refutes[i] &= comparison.finding == "against the published" and below
-    findings = np.where(refutes, "against the published", "not comparable")
-    decision = Decision(findings, np.full(len(rows), np.nan), p_values)
+    rows = [_value_row(rule.model_copy(update={"epochs": rule.milestones}), look) for look in early]
+    ratios = _ratios(rule, rows)
+    p_values = decide_early(ratios, rule.tolerance)
+    low = ratios.mean < math.log1p(-rule.tolerance)
+    findings: list[Finding] = []
+    for row, p_value in zip(rows, p_values, strict=True):
+        later = [i for i, r in enumerate(rows) if r.training == row.training and r.epochs > row.epochs]
+        final = [
+            comparison
+            for r, comparison in zip(last, comparisons, strict=True)
+            if r.training == row.training and r.epochs in rule.epochs
+        ]
+        refutes = (
+            uses_all_images
+            and p_value < rule.alpha
+            and not row.reasons
+            and all(low[i] for i in later)
+            and all(
+                c.finding == "against the published" and (c.relative_difference or 0.0) < 0 for c in final
+            )
+        )
+        findings.append("against the published" if refutes else "not comparable")
+    decision = Decision(np.asarray(findings, dtype=np.str_), np.full(len(rows), np.nan), p_values)
     return _comparisons(rows, ratios, decision, rule.alpha)
 
 

@@ -1,6 +1,7 @@
 """Rules at their boundaries and against simulated studies; what notebooks and parameters must agree on."""
 
 import datetime
+import itertools
 import math
 import sys
 from collections.abc import Sequence
@@ -12,13 +13,14 @@ import pytest
 from gon.errors import UsageError
 from gon.execution import STUDY_PARAMETERS, notebook_path
 from gon.params import PROJECT, Compare, OrderingRule, StructuralRule, ValueRule, load_study
-from gon.results import Comparison, Finding, Measurement, SeedValue, Verdict
+from gon.results import BudgetSummary, ClaimResult, Comparison, Finding, Measurement, SeedValue, Verdict
 from gon.statistics import differences
 from gon.verdicts import (
     REASONS,
     Pair,
     decide_pairs,
     describe,
+    judge_again,
     judge_ordering,
     judge_structural,
     judge_values,
@@ -169,6 +171,7 @@ def test_seeds_that_the_rule_does_not_name_never_enter() -> None:
     random = np.random.default_rng(0)
     first, second = random.normal(1.0, 0.1, 50).tolist(), random.normal(1.05, 0.1, 50).tolist()
     three = ordering((measured("a", first[:3]), measured("b", second[:3])))
+    assert three.seeds == three.comparisons[0].seeds == 3
     for seeds in range(4, 51):
         assert ordering((measured("a", first[:seeds]), measured("b", second[:seeds]))) == three
         assert ordering((measured("a", first[:seeds]), measured("b", second[:3]))) == three
@@ -583,6 +586,37 @@ def test_a_rule_judges_only_what_it_is_made_for() -> None:
         ordering((twice, measured("b", 1.0)))
 
 
+def test_a_verdict_can_be_read_back_and_judged_again() -> None:
+    small, large = in_order(1.3)
+    pairs = [
+        (measured("c", 0.5), measured("pca", 1.0, exact=True)),
+        (measured("d", None), measured("e", 1.0)),
+    ]
+    early = [measured(name, 0.7, n, published=1.0, run="a") for n, name in ((1, "a@1"), (2, "a@2"))]
+    counted = (measured("f", [3.0]), measured("g", [9.0]))
+    measurements = [small, large, *early, *(m for pair in [*pairs, counted] for m in pair)]
+    budget = BudgetSummary(name="b", description="", epochs=5, seeds=3, overrides=[], uses_all_images=True)
+    result = ClaimResult.model_construct(measurements=measurements, budget=budget)
+    for verdict in (
+        ordering(*pairs),
+        ordering(*pairs, complete=False),
+        values(small, large, order=[(small, large)]),
+        values(small, large, order=[(small, large)], early=early),
+        values(early=early, complete=False),
+        judge_structural(STRUCTURAL, [counted], complete=True),
+    ):
+        assert judge_again(verdict, result) == verdict
+        assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
+
+
+@pytest.mark.parametrize("huge", [[1e300, 1e301, 1e302], [1e-300, 1e10, 1e300], [1e200], [1e-200, 1e200]])
+def test_losses_of_any_size_are_judged(huge: list[float]) -> None:
+    pair = (measured("a", huge), measured("b", [1e-3, 1.1e-3, 1e-3][: len(huge)]))
+    for verdict in (ordering(pair), ordering((pair[1], pair[0]))):
+        assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
+        assert describe(verdict)
+
+
 def test_every_reason_has_words() -> None:
     verdict = ordering(a_pair(0.0, 0.2))
     for reason in REASONS:
@@ -592,7 +626,7 @@ def test_every_reason_has_words() -> None:
 
 # Simulated studies: at the boundary where a verdict is false most often, it is so in alpha at most.
 
-STUDIES = 20_000
+STUDIES = 10_000
 ALLOWED = 3 * math.sqrt(0.05 * 0.95 / STUDIES)
 """Three standard errors of a simulated rate of 5%."""
 
@@ -606,9 +640,9 @@ def made(kind: str, sides: str, pairs: int, seeds: int, studies: int = STUDIES) 
 @pytest.mark.parametrize("pairs", [1, 4, 12])
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_a_rule_rarely_errs(kind: str, pairs: int, seeds: int) -> None:
-    for sides, spread in zip(simulated.SIDES * 2, (0.01, 0.02, 0.05, 0.05, 0.01, 0.02), strict=True):
-        rates = simulated.errors(made(kind, sides, pairs, seeds, STUDIES // 2), spread, 0.05)
-        assert max(rates.values()) <= 0.05 + 1.5 * ALLOWED, (sides, spread, rates)
+    for sides, spread in zip(simulated.SIDES, (0.01, 0.02, 0.05), strict=True):
+        rates = simulated.errors(made(kind, sides, pairs, seeds), spread, 0.05)
+        assert max(rates.values()) <= 0.05 + ALLOWED, (sides, spread, rates)
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
@@ -642,18 +676,17 @@ def test_a_value_rule_rarely_errs(kind: str, seeds: int) -> None:
 
 def test_the_primary_rules_together_rarely_err() -> None:
     """One a claim, each at its worst boundary: at least one false verdict in a tenth of reports at most."""
-    for few, many in ((0, -1), (0, 0), (-1, -1)):
-        right = 1.0
-        for claim, (pairs, seeds) in simulated.PRIMARIES.items():
-            chosen = seeds[few if claim != "model_comparison" else many]
-            right *= 1 - simulated.primary_errors(pairs, chosen, simulated.PRIMARY_ALPHA, 5_000)
-        # The worst of 36 rates that are each known to 0.2 points is too high by up to 0.6.
-        assert 1 - right <= 0.10 + 4 * 0.006
+    chosen = {(pairs, n) for pairs, seeds in simulated.PRIMARIES.values() for n in seeds}
+    errors = {c: simulated.primary_errors(*c, simulated.PRIMARY_ALPHA, 10_000) for c in chosen}
+    for one in itertools.product(*([(p, n) for n in seeds] for p, seeds in simulated.PRIMARIES.values())):
+        family = 1 - math.prod(1 - errors[c] for c in one)
+        # The largest of 36 rates, each known to 0.16 points, is too high by up to 0.4, four times.
+        assert family <= 0.10 + 4 * 0.004, (one, errors)
 
 
 def test_a_simulated_study_is_judged_as_a_real_one() -> None:
     noise = made("gamma", "both", 4, 3, 200)
-    ratios = np.asarray([-0.2, -0.11, -0.15, 0.0])
+    ratios = np.asarray([-0.2, -0.13, -0.15, -0.1])
     rule = ORDERING.model_copy(update={"margin": 0.05})
     decision = decide_pairs(differences(ratios[:, np.newaxis] + 0.03 * noise), 0.05, 0.05)
     outcomes = ordering_outcome(decision.findings)
