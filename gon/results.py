@@ -215,7 +215,8 @@ class Verdict(Model):
     order: list[Comparison] = []
     """Of a value rule: whether the measured values have the order of the published ones."""
     early: list[Comparison] = []
-    """Of a value rule: losses below the published value, by more than the tolerance, before its epochs."""
+    """Of a value rule: losses at its milestones. One that lies below the published value by more than the
+    tolerance is against the published; others say nothing so early, and are not comparable."""
 
 
 class LeftOut(Model):
