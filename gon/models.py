@@ -5,7 +5,7 @@ random state, so that models of the same seed start from the same decoder.
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +49,11 @@ class Model(nn.Module):
     ----------
     capturable
         Whether a training step can be recorded as a CUDA graph.
+    compilable
+        Whether `training_loss` can be compiled, and is faster then.
+    training_loss
+        What `losses` computes, or its compiled form: a function of tensors alone, so that what a model
+        draws or looks up for a step is an argument of it. For most models `_training_loss`.
     noise
         Random stream of a model that draws numbers; part of its state.
 
@@ -59,6 +64,7 @@ class Model(nn.Module):
     """
 
     capturable: ClassVar[bool] = True
+    compilable = False
     origin_pass = "none"
 
     def __init__(self, spec: RunSpec) -> None:
@@ -66,6 +72,7 @@ class Model(nn.Module):
         self.spec = spec
         self.channels = DATASETS[spec.dataset].channels
         self.noise: torch.Generator | None = None
+        self.training_loss: Callable[..., Any] = self._training_loss
 
     def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """What a step minimises, and the reconstruction loss of the batch; for most models the same.
@@ -82,8 +89,11 @@ class Model(nn.Module):
         tuple of Tensor
             The objective [], and `gon.origin.reconstruction_loss` [].
         """
-        loss = self.reconstruction_loss(self.reconstruct(x), x)
+        loss = self.training_loss(x)
         return loss, loss
+
+    def _training_loss(self, x: Tensor) -> Tensor:
+        return self.reconstruction_loss(self.reconstruct(x), x)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Find the latents of images [batch, channels, 32, 32], and decode them to images again.
@@ -161,13 +171,9 @@ class GradientOriginNetwork(Model):
                 f"origin_pass: {origin_pass!r} is not known; allowed are {', '.join(ORIGIN_PASSES)}"
             )
         self.origin_pass = origin_pass
+        # The double backward of the plain form cannot be compiled.
+        self.compilable = origin_pass == "fast"
         self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
-        self.training_loss: Callable[[Tensor], Tensor] = self._training_loss  # or its compiled form
-
-    def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Model.losses`."""
-        loss = self.training_loss(x)
-        return loss, loss
 
     def _training_loss(self, x: Tensor) -> Tensor:
         if self.spec.model == "gon_detached":
@@ -211,6 +217,8 @@ class GradientOriginNetwork(Model):
 class Autoencoder(Model):
     """The same decoder behind an encoder that mirrors it."""
 
+    compilable = True
+
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
         self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
@@ -232,6 +240,8 @@ class TiedAutoencoder(Model):
 
     Biases and batch norms are the encoder's own.
     """
+
+    compilable = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
@@ -268,9 +278,11 @@ class GenerativeLatentOptimisation(Model):
     """
 
     capturable = False
+    compilable = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
+        self.training_loss = self._loss_at
         self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
         assert spec.train_images is not None
         # Sparse: a step touches the latents of its batch only.
@@ -281,8 +293,12 @@ class GenerativeLatentOptimisation(Model):
 
     def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """See `Model.losses`."""
-        loss = self.reconstruction_loss(self.decode(self.latents(index)[:, :, None, None]), x)
+        loss = self.training_loss(x, self.latents(index))
         return loss, loss
+
+    def _loss_at(self, x: Tensor, latents: Tensor) -> Tensor:
+        """The loss [] at latents [batch, latent_dim]."""
+        return self.reconstruction_loss(self.decode(latents[:, :, None, None]), x)
 
     def encode(self, x: Tensor) -> Tensor:
         """Fit latents to images, see `Model.encode`. Only the latents have a gradient."""
@@ -325,9 +341,11 @@ class VariationalAutoencoder(Model):
     """
 
     capturable = False
+    compilable = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
+        self.training_loss = self._losses_with
         self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
         self.trunk = encoder_trunk(spec.width, self.channels, spec.activation)
         self.mean = encoder_head(spec.latent_dim, spec.width)
@@ -336,9 +354,15 @@ class VariationalAutoencoder(Model):
 
     def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """See `Model.losses`."""
+        noise = _normal(x.new_empty(len(x), self.spec.latent_dim, 1, 1), self.noise)
+        objective, loss = self.training_loss(x, noise)
+        return objective, loss
+
+    def _losses_with(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """See `losses`, with the standard normal numbers [batch, latent_dim, 1, 1] of the draw."""
         h = self.trunk(x)
         mean, log_variance = self.mean(h), self.log_variance(h)
-        y = self.decode(mean + (log_variance / 2).exp() * _normal(mean, self.noise))
+        y = self.decode(mean + (log_variance / 2).exp() * noise)
         return variational_loss(y, x, mean, log_variance), self.reconstruction_loss(y.detach(), x)
 
     def encode(self, x: Tensor) -> Tensor:
