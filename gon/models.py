@@ -16,7 +16,7 @@ from gon.convolutions import transpose
 from gon.errors import UsageError
 from gon.networks import Siren, decoder, encoder_head, encoder_trunk
 from gon.optimizer import Adam
-from gon.origin import fast_decode, fast_origin_latent, origin_latent, reconstruction_loss
+from gon.origin import fast_decode, fast_origin_latent, linearise, origin_latent, reconstruction_loss
 from gon.runs import RunSpec
 
 ORIGIN_PASSES = ("fast", "reference")
@@ -53,7 +53,7 @@ class Model(nn.Module):
         Whether `training_loss` can be compiled, and is faster then.
     training_loss
         What `losses` computes, or its compiled form: a function of tensors alone, so that what a model
-        draws or looks up for a step is an argument of it. For most models `_training_loss`.
+        draws or looks up for a step is an argument of it.
     noise
         Random stream of a model that draws numbers; part of its state.
 
@@ -94,6 +94,9 @@ class Model(nn.Module):
 
     def _training_loss(self, x: Tensor) -> Tensor:
         return self.reconstruction_loss(self.reconstruct(x), x)
+
+    def _loss_at(self, x: Tensor, z: Tensor) -> Tensor:
+        return self.reconstruction_loss(self.decode(z), x)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Find the latents of images [batch, channels, 32, 32], and decode them to images again.
@@ -293,12 +296,8 @@ class GenerativeLatentOptimisation(Model):
 
     def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """See `Model.losses`."""
-        loss = self.training_loss(x, self.latents(index))
+        loss = self.training_loss(x, self.latents(index)[:, :, None, None])
         return loss, loss
-
-    def _loss_at(self, x: Tensor, latents: Tensor) -> Tensor:
-        """The loss [] at latents [batch, latent_dim]."""
-        return self.reconstruction_loss(self.decode(latents[:, :, None, None]), x)
 
     def encode(self, x: Tensor) -> Tensor:
         """Fit latents to images, see `Model.encode`. Only the latents have a gradient."""
@@ -428,48 +427,68 @@ class VariationalGON(Model):
 
     Two linear maps make mean and log-variance of a point, at the origin and at the latent alike, and
     both inner and outer loss are the variational one. A reconstruction uses the means in place of
-    draws. This is the plain form: draws make the origin differ from image to image.
+    draws. Draws make the origin differ from image to image, so it takes a whole batch.
     """
 
     capturable = False
+    compilable = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
+        self.training_loss = self._losses_with
         self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
         self.mean = nn.Linear(spec.latent_dim, spec.latent_dim)
         self.log_variance = nn.Linear(spec.latent_dim, spec.latent_dim)
         self.noise = torch.Generator().manual_seed(spec.seed)
 
-    def _loss(self, z: Tensor, x: Tensor, draw: bool) -> tuple[Tensor, Tensor]:
+    def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Model.losses`."""
+        like = x.new_empty(len(x), self.spec.latent_dim)
+        at_origin, at_latent = _normal(like, self.noise), _normal(like, self.noise)
+        objective, loss = self.training_loss(x, at_origin, at_latent)
+        return objective, loss
+
+    def _losses_with(self, x: Tensor, at_origin: Tensor, at_latent: Tensor) -> tuple[Tensor, Tensor]:
+        """See `losses`, with the standard normal numbers [batch, latent_dim] of both draws."""
+        loss, y = self._loss(self._fast_point(x, at_origin), x, at_latent)
+        return loss, self.reconstruction_loss(y.detach(), x)
+
+    def _loss(self, z: Tensor, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Variational loss [] at points z [batch, latent_dim], and the reconstruction."""
         mean, log_variance = self.mean(z), self.log_variance(z)
-        latent = mean + (log_variance / 2).exp() * _normal(mean, self.noise) if draw else mean
-        y = self.decoder(latent[:, :, None, None])
+        y = self.decode((mean + (log_variance / 2).exp() * noise)[:, :, None, None])
         # At the training batch size, whatever the batch at hand: the latent is a gradient of this.
         return variational_loss(y, x, mean, log_variance) * (len(x) / self.spec.batch_size), y
 
-    def _point(self, x: Tensor, draw: bool) -> Tensor:
-        """The gradient step from the origin [batch, latent_dim]."""
-        create_graph = torch.is_grad_enabled()
+    def _point(self, x: Tensor, noise: Tensor) -> Tensor:
+        """The gradient step from the origin [batch, latent_dim], in its plain form and without a graph."""
         with torch.enable_grad():
             z = x.new_zeros(len(x), self.spec.latent_dim).requires_grad_()
-            loss, _ = self._loss(z, x, draw)
-            (gradient,) = torch.autograd.grad(loss, z, create_graph=create_graph)
+            (gradient,) = torch.autograd.grad(self._loss(z, x, noise)[0], z)
         return -gradient
 
-    def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Model.losses`."""
-        loss, y = self._loss(self._point(x, draw=True), x, draw=True)
-        return loss, self.reconstruction_loss(y.detach(), x)
+    def _fast_point(self, x: Tensor, noise: Tensor) -> Tensor:
+        """The same, as operations that need no double backward; batch norms use the batch's statistics."""
+        mean, log_variance = self.mean.bias, self.log_variance.bias  # at the origin
+        spread = (log_variance / 2).exp() * noise
+        y, pull_back = linearise(self.decoder, (mean + spread)[:, :, None, None], len(x))
+        # The derivative of the cross-entropy is bounded as PyTorch bounds it.
+        by_latent = pull_back((y - x) / (y - y * y).clamp(min=1e-12)).flatten(1)
+        by_mean = by_latent + mean
+        by_log_variance = (by_latent * spread + log_variance.exp() - 1) / 2
+        gradient = by_mean @ self.mean.weight + by_log_variance @ self.log_variance.weight
+        return -gradient / self.spec.batch_size
 
     def encode(self, x: Tensor) -> Tensor:
         """The means, see `Model.encode`."""
-        mean: Tensor = self.mean(self._point(x, draw=False))
+        mean: Tensor = self.mean(self._point(x, x.new_zeros(len(x), self.spec.latent_dim)))
         return mean[:, :, None, None]
 
     def decode(self, z: Tensor) -> Tensor:
         """See `Model.decode`."""
-        images: Tensor = self.decoder(z)
+        if self.training:
+            return fast_decode(self.decoder, z)
+        images: Tensor = self.decoder(z)  # the fast form knows batch statistics only
         return images
 
     def sample(self, count: int, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -488,12 +507,21 @@ class ImplicitGON(Model):
     to the latent, once for the whole batch.
     """
 
+    compilable = True
+
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
+        # The origin takes a 64th of a step, and a double backward, which cannot be compiled.
+        self.training_loss = self._loss_at
         self.network = Siren(spec.latent_dim, spec.width, self.channels)
         axis = torch.linspace(-1, 1, IMAGE_SIZE)
         points = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).flatten(0, 1)
         self.register_buffer("points", points, persistent=False)  # [1024, 2]
+
+    def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Model.losses`."""
+        loss = self.training_loss(x, self.encode(x))
+        return loss, loss
 
     def encode(self, x: Tensor) -> Tensor:
         """See `Model.encode`."""
