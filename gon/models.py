@@ -5,7 +5,7 @@ random state, so that models of the same seed start from the same decoder.
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from gon.convolutions import transpose
 from gon.errors import UsageError
 from gon.networks import Siren, decoder, encoder_head, encoder_trunk
 from gon.optimizer import Adam
-from gon.origin import fast_decode, fast_origin_latent, origin_latent, reconstruction_loss
+from gon.origin import fast_decode, fast_origin_latent, linearise, origin_latent, reconstruction_loss
 from gon.runs import RunSpec
 
 ORIGIN_PASSES = ("fast", "reference")
@@ -49,6 +49,11 @@ class Model(nn.Module):
     ----------
     capturable
         Whether a training step can be recorded as a CUDA graph.
+    compilable
+        Whether `training_loss` can be compiled, and is faster then.
+    training_loss
+        What `losses` computes, or its compiled form: a function of tensors alone, so that what a model
+        draws or looks up for a step is an argument of it.
     noise
         Random stream of a model that draws numbers; part of its state.
 
@@ -59,6 +64,7 @@ class Model(nn.Module):
     """
 
     capturable: ClassVar[bool] = True
+    compilable = False
     origin_pass = "none"
 
     def __init__(self, spec: RunSpec) -> None:
@@ -66,6 +72,7 @@ class Model(nn.Module):
         self.spec = spec
         self.channels = DATASETS[spec.dataset].channels
         self.noise: torch.Generator | None = None
+        self.training_loss: Callable[..., Any] = self._training_loss
 
     def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """What a step minimises, and the reconstruction loss of the batch; for most models the same.
@@ -82,8 +89,14 @@ class Model(nn.Module):
         tuple of Tensor
             The objective [], and `gon.origin.reconstruction_loss` [].
         """
-        loss = self.reconstruction_loss(self.reconstruct(x), x)
+        loss = self.training_loss(x)
         return loss, loss
+
+    def _training_loss(self, x: Tensor) -> Tensor:
+        return self.reconstruction_loss(self.reconstruct(x), x)
+
+    def _loss_at(self, x: Tensor, z: Tensor) -> Tensor:
+        return self.reconstruction_loss(self.decode(z), x)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Find the latents of images [batch, channels, 32, 32], and decode them to images again.
@@ -161,13 +174,9 @@ class GradientOriginNetwork(Model):
                 f"origin_pass: {origin_pass!r} is not known; allowed are {', '.join(ORIGIN_PASSES)}"
             )
         self.origin_pass = origin_pass
+        # The double backward of the plain form cannot be compiled.
+        self.compilable = origin_pass == "fast"
         self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
-        self.training_loss: Callable[[Tensor], Tensor] = self._training_loss  # or its compiled form
-
-    def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Model.losses`."""
-        loss = self.training_loss(x)
-        return loss, loss
 
     def _training_loss(self, x: Tensor) -> Tensor:
         if self.spec.model == "gon_detached":
@@ -211,6 +220,8 @@ class GradientOriginNetwork(Model):
 class Autoencoder(Model):
     """The same decoder behind an encoder that mirrors it."""
 
+    compilable = True
+
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
         self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
@@ -232,6 +243,8 @@ class TiedAutoencoder(Model):
 
     Biases and batch norms are the encoder's own.
     """
+
+    compilable = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
@@ -268,9 +281,11 @@ class GenerativeLatentOptimisation(Model):
     """
 
     capturable = False
+    compilable = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
+        self.training_loss = self._loss_at
         self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
         assert spec.train_images is not None
         # Sparse: a step touches the latents of its batch only.
@@ -282,7 +297,7 @@ class GenerativeLatentOptimisation(Model):
 
     def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """See `Model.losses`."""
-        loss = self.reconstruction_loss(self.decode(self.latents(index)[:, :, None, None]), x)
+        loss = self.training_loss(x, self.latents(index)[:, :, None, None])
         return loss, loss
 
     def encode(self, x: Tensor) -> Tensor:
@@ -326,9 +341,11 @@ class VariationalAutoencoder(Model):
     """
 
     capturable = False
+    compilable = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
+        self.training_loss = self._losses_with
         self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
         self.trunk = encoder_trunk(spec.width, self.channels, spec.activation)
         self.mean = encoder_head(spec.latent_dim, spec.width)
@@ -337,9 +354,15 @@ class VariationalAutoencoder(Model):
 
     def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """See `Model.losses`."""
+        noise = _normal(x.new_empty(len(x), self.spec.latent_dim, 1, 1), self.noise)
+        objective, loss = self.training_loss(x, noise)
+        return objective, loss
+
+    def _losses_with(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """See `losses`, with the standard normal numbers [batch, latent_dim, 1, 1] of the draw."""
         h = self.trunk(x)
         mean, log_variance = self.mean(h), self.log_variance(h)
-        y = self.decode(mean + (log_variance / 2).exp() * _normal(mean, self.noise))
+        y = self.decode(mean + (log_variance / 2).exp() * noise)
         return variational_loss(y, x, mean, log_variance), self.reconstruction_loss(y.detach(), x)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -405,48 +428,68 @@ class VariationalGON(Model):
 
     Two linear maps make mean and log-variance of a point, at the origin and at the latent alike, and
     both inner and outer loss are the variational one. A reconstruction uses the means in place of
-    draws. This is the plain form: draws make the origin differ from image to image.
+    draws. Draws make the origin differ from image to image, so it takes a whole batch.
     """
 
     capturable = False
+    compilable = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
+        self.training_loss = self._losses_with
         self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
         self.mean = nn.Linear(spec.latent_dim, spec.latent_dim)
         self.log_variance = nn.Linear(spec.latent_dim, spec.latent_dim)
         self.noise = torch.Generator().manual_seed(spec.seed)
 
-    def _loss(self, z: Tensor, x: Tensor, draw: bool) -> tuple[Tensor, Tensor]:
+    def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Model.losses`."""
+        like = x.new_empty(len(x), self.spec.latent_dim)
+        at_origin, at_latent = _normal(like, self.noise), _normal(like, self.noise)
+        objective, loss = self.training_loss(x, at_origin, at_latent)
+        return objective, loss
+
+    def _losses_with(self, x: Tensor, at_origin: Tensor, at_latent: Tensor) -> tuple[Tensor, Tensor]:
+        """See `losses`, with the standard normal numbers [batch, latent_dim] of both draws."""
+        loss, y = self._loss(self._fast_point(x, at_origin), x, at_latent)
+        return loss, self.reconstruction_loss(y.detach(), x)
+
+    def _loss(self, z: Tensor, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Variational loss [] at points z [batch, latent_dim], and the reconstruction."""
         mean, log_variance = self.mean(z), self.log_variance(z)
-        latent = mean + (log_variance / 2).exp() * _normal(mean, self.noise) if draw else mean
-        y = self.decoder(latent[:, :, None, None])
+        y = self.decode((mean + (log_variance / 2).exp() * noise)[:, :, None, None])
         # At the training batch size, whatever the batch at hand: the latent is a gradient of this.
         return variational_loss(y, x, mean, log_variance) * (len(x) / self.spec.batch_size), y
 
-    def _point(self, x: Tensor, draw: bool) -> Tensor:
-        """The gradient step from the origin [batch, latent_dim]."""
-        create_graph = torch.is_grad_enabled()
+    def _point(self, x: Tensor, noise: Tensor) -> Tensor:
+        """The gradient step from the origin [batch, latent_dim], in its plain form and without a graph."""
         with torch.enable_grad():
             z = x.new_zeros(len(x), self.spec.latent_dim).requires_grad_()
-            loss, _ = self._loss(z, x, draw)
-            (gradient,) = torch.autograd.grad(loss, z, create_graph=create_graph)
+            (gradient,) = torch.autograd.grad(self._loss(z, x, noise)[0], z)
         return -gradient
 
-    def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Model.losses`."""
-        loss, y = self._loss(self._point(x, draw=True), x, draw=True)
-        return loss, self.reconstruction_loss(y.detach(), x)
+    def _fast_point(self, x: Tensor, noise: Tensor) -> Tensor:
+        """The same, as operations that need no double backward; batch norms use the batch's statistics."""
+        mean, log_variance = self.mean.bias, self.log_variance.bias  # at the origin
+        spread = (log_variance / 2).exp() * noise
+        y, pull_back = linearise(self.decoder, (mean + spread)[:, :, None, None], len(x))
+        # The derivative of the cross-entropy is bounded as PyTorch bounds it.
+        by_latent = pull_back((y - x) / (y - y * y).clamp(min=1e-12)).flatten(1)
+        by_mean = by_latent + mean
+        by_log_variance = (by_latent * spread + log_variance.exp() - 1) / 2
+        gradient = by_mean @ self.mean.weight + by_log_variance @ self.log_variance.weight
+        return -gradient / self.spec.batch_size
 
     def encode(self, x: Tensor) -> Tensor:
         """The means, see `Model.encode`."""
-        mean: Tensor = self.mean(self._point(x, draw=False))
+        mean: Tensor = self.mean(self._point(x, x.new_zeros(len(x), self.spec.latent_dim)))
         return mean[:, :, None, None]
 
     def decode(self, z: Tensor) -> Tensor:
         """See `Model.decode`."""
-        images: Tensor = self.decoder(z)
+        if self.training:
+            return fast_decode(self.decoder, z)
+        images: Tensor = self.decoder(z)  # the fast form knows batch statistics only
         return images
 
     def sample(self, count: int, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -465,12 +508,21 @@ class ImplicitGON(Model):
     to the latent, once for the whole batch.
     """
 
+    compilable = True
+
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
+        # The origin takes a 64th of a step, and a double backward, which cannot be compiled.
+        self.training_loss = self._loss_at
         self.network = Siren(spec.latent_dim, spec.width, self.channels)
         axis = torch.linspace(-1, 1, IMAGE_SIZE)
         points = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).flatten(0, 1)
         self.register_buffer("points", points, persistent=False)  # [1024, 2]
+
+    def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Model.losses`."""
+        loss = self.training_loss(x, self.encode(x))
+        return loss, loss
 
     def encode(self, x: Tensor) -> Tensor:
         """See `Model.encode`."""

@@ -29,7 +29,7 @@ from gon.evaluation import (
     to_float,
     validation_loss,
 )
-from gon.models import ORIGIN_PASSES, PCA, GradientOriginNetwork, build_model
+from gon.models import ORIGIN_PASSES, PCA, build_model
 from gon.progress import Progress, write_progress
 from gon.runs import (
     ENCODER_MODELS,
@@ -171,26 +171,28 @@ class Trajectory:
 
     def compile(self, epoch: int) -> None:
         """Compile the loss and its gradient from an epoch on; without a compiler, stay as before."""
-        # The double backward of the plain form cannot be compiled; of the other models it was not measured.
-        if not isinstance(self.model, GradientOriginNetwork) or self.model.origin_pass != "fast":
+        if not self.model.compilable:
             return
         if provenance.compiler() is None:
             self.compiled = "no: no C++ compiler"
             return
-        compiled = torch.compile(
-            self.model.training_loss,
+        eager, noise = self.model.training_loss, self.model.get_extra_state()
+        self.model.training_loss = torch.compile(
+            eager,
             dynamic=False,
             options={"cpp_wrapper": True, "deterministic": True},  # the former: no Python per kernel
         )
-        x = to_float(self.images[: self.spec.batch_size])
+        batch = torch.arange(self.spec.batch_size)
         try:
             with kept_statistics(self.model):
-                torch.autograd.grad(compiled(x), list(self.model.parameters()), allow_unused=True)
+                objective, _ = self.model.losses(to_float(self.images[batch]), batch)
+                torch.autograd.grad(objective, list(self.model.parameters()), allow_unused=True)
         except Exception as error:  # whatever a compiler may raise: the run does not depend on it
+            self.model.training_loss = eager
             self.compiled = f"no: {type(error).__name__}"
-            return
-        self.model.training_loss = compiled
-        self.compiled = f"from epoch {epoch}"
+        else:
+            self.compiled = f"from epoch {epoch}"
+        self.model.set_extra_state(noise)  # as if the step that warmed up had drawn nothing
 
     def train_epoch(self, progress: "StepObserver | None" = None) -> None:
         """Train one epoch and validate, or note where the loss stopped being finite."""

@@ -1,6 +1,8 @@
 """The models that GON is compared with, and its variants, on real images."""
 
+import copy
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,9 @@ SMALL = {
     "variational_gon": {"latent_dim": 16, "width": 8},
     "implicit_gon": {"latent_dim": 16, "width": 32},
 }
+
+
+IDLE_BIASES = [f"decoder.deconv{i}.bias" for i in (1, 2, 3)]
 
 
 def spec_of(model: str, **settings: object) -> RunSpec:
@@ -280,12 +285,41 @@ def test_the_variational_latent_is_the_negative_gradient_at_the_origin(images: T
         y = model.decoder(mean[:, :, None, None])
         return variational_loss(y, x, mean, log_variance).item()
 
-    point = model._point(x, draw=False)
+    point = model._point(x, torch.zeros(64, 16, dtype=torch.float64))
     for i, j in [(0, 0), (5, 3), (63, 15)]:
         offset = torch.zeros(64, 16, dtype=torch.float64)
         offset[i, j] = 1e-7
         slope = (loss(offset) - loss(-offset)) / 2e-7
         assert -point[i, j].item() == pytest.approx(slope, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["elu", "tanh"])
+def test_the_fast_variational_latent_is_the_plain_one(activation: str, images: Tensor) -> None:
+    """Latents and what training differentiates, against a double backward, in float64 with draws."""
+    model = build(spec_of("variational_gon", activation=activation)).double()
+    assert isinstance(model, VariationalGON)
+    x = to_float(images[:64]).double()
+    at_origin, at_latent = torch.randn(2, 64, 16, dtype=torch.float64).unbind()
+    z = torch.zeros(64, 16, dtype=torch.float64, requires_grad=True)
+
+    def loss(z: Tensor, noise: Tensor) -> Tensor:
+        mean, log_variance = model.mean(z), model.log_variance(z)
+        y = model.decoder((mean + (log_variance / 2).exp() * noise)[:, :, None, None])
+        return variational_loss(y, x, mean, log_variance)
+
+    point = -torch.autograd.grad(loss(z, at_origin), z, create_graph=True)[0]
+    expected = loss(point, at_latent)
+    # The biases in front of batch norms are left out: their gradient is zero.
+    names = [name for name, _ in model.named_parameters() if name not in IDLE_BIASES]
+    parameters = [model.get_parameter(name) for name in names]
+    gradients = torch.autograd.grad(expected, parameters)  # before a batch norm moves its statistics
+
+    torch.testing.assert_close(model._point(x, at_origin), point.detach(), rtol=1e-8, atol=1e-12)
+    torch.testing.assert_close(model._fast_point(x, at_origin), point, rtol=1e-8, atol=1e-12)
+    found, _ = model.training_loss(x, at_origin, at_latent)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-10)
+    for name, a, b in zip(names, torch.autograd.grad(found, parameters), gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-10, msg=name)
 
 
 def test_the_variational_loss_is_cross_entropy_and_divergence() -> None:
@@ -316,6 +350,60 @@ def test_a_continued_run_of_every_model_equals_an_uninterrupted_one(model: str, 
     assert [e.validation_loss for e in shorter.history] == [e.validation_loss for e in first.history]
     assert whole.load_images(spec, 1) == parts.load_images(spec, 1)
     assert whole.checkpoint_path(spec).read_bytes() == checkpoint
+
+
+@pytest.mark.filterwarnings("default")  # of torch's compiler about parts of torch
+@pytest.mark.parametrize(
+    "model", ["autoencoder", "tied_autoencoder", "glo", "vae", "variational_gon", "implicit_gon"]
+)
+def test_a_compiled_step_of_every_model_is_the_same_and_continues_bit_for_bit(
+    model: str, images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled from the second epoch on, with one stop before compiling and one after it."""
+    monkeypatch.setattr(training, "COMPILE_AFTER_EPOCHS", 1)
+    spec = spec_of(model, train_images=256, validation_images=64)
+    whole, parts = RunStore(tmp_path / "whole"), RunStore(tmp_path / "parts")
+    training.train(spec, 3, whole)
+    for epochs in (1, 2, 3):
+        training.train(spec, epochs, parts)
+    assert losses_of(whole, spec, 3) == losses_of(parts, spec, 3)
+    assert whole.load_steps(spec, 3) == parts.load_steps(spec, 3)
+    assert whole.load_images(spec, 3) == parts.load_images(spec, 3)
+    (session,) = whole.load(spec, 3).sessions
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        assert session.compiled == "no: no C++ compiler"
+        return
+    assert session.compiled == "from epoch 2"
+    monkeypatch.setattr(training, "COMPILE_AFTER_EPOCHS", 9)
+    eager = RunStore(tmp_path / "eager")
+    training.train(spec, 3, eager)
+    assert whole.load_steps(spec, 3) == pytest.approx(eager.load_steps(spec, 3), rel=1e-4)
+    assert whole.load_steps(spec, 3) != eager.load_steps(spec, 3)
+
+
+def test_compiling_leaves_a_run_as_it_was(images: Tensor) -> None:
+    """Weights, buffers, random stream and moments, also where the compiler fails."""
+    for model in ("vae", "glo"):
+        run = start(spec_of(model), images)
+        before = copy.deepcopy(run.state())
+        for failing in (True, False):
+            with pytest.MonkeyPatch.context() as patch:
+                if failing:
+                    patch.setattr(torch, "compile", lambda *_, **__: failed)
+                else:  # the step itself, so that this takes no compiler
+                    patch.setattr(torch, "compile", lambda loss, **_: loss)
+                eager = run.model.training_loss
+                run.compile(1)
+                assert run.model.training_loss == eager
+            assert run.compiled == ("no: ZeroDivisionError" if failing else "from epoch 1")
+            assert all(parameter.grad is None for parameter in run.model.parameters())
+            after = run.state()
+            for part in ("model", "optimizers", "batch_order"):
+                torch.testing.assert_close(after[part], before[part], rtol=0, atol=0)
+
+
+def failed(*_: Tensor) -> Tensor:
+    raise ZeroDivisionError
 
 
 def losses_of(store: RunStore, spec: RunSpec, epochs: int) -> list[tuple[float, float]]:
