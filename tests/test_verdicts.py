@@ -151,6 +151,8 @@ def test_a_wide_interval_is_too_close_to_tell(ratio: float) -> None:
     verdict = ordering(a_pair(ratio, 0.2))
     assert verdict.comparisons[0].finding == "too close to tell"
     assert (verdict.outcome, verdict.reasons) == ("inconclusive", ["overlap"])
+    verdict = ordering(a_pair(ratio, 0.2), whole=False)
+    assert (verdict.outcome, verdict.reasons) == ("inconclusive", ["images"])
 
 
 def test_pairs_are_matched_by_seed() -> None:
@@ -371,6 +373,13 @@ def test_a_value_decides_where_its_interval_lies(edge: float, inwards: float, fi
     assert verdict.comparisons[0].finding == finding
 
 
+def test_refuting_values_is_adjusted_for_all_of_them() -> None:
+    edge, _ = a_pair(math.log(1.1) + 0.0101, 0.01)
+    alone, good = edge.model_copy(update={"published": 1.0}), measured("b", 1.0, published=1.0)
+    assert values(alone).outcome == "not reproduced"
+    assert values(alone, good).comparisons[0].finding == "too close to tell"
+
+
 def in_order(factor: float) -> tuple[Measurement, Measurement]:
     return measured("a", factor, published=1.0), measured("b", 2 * factor, published=2.0)
 
@@ -513,8 +522,9 @@ def test_a_structural_rule_of_which_some_was_left_out() -> None:
     assert judge_structural(STRUCTURAL, [good, bad], complete=False).outcome == "not reproduced"
     assert judge_structural(STRUCTURAL, [good, bad], complete=True).tendency == "mixed"
     assert judge_structural(STRUCTURAL, [], complete=False).outcome == "not attempted"
-    tenth = STRUCTURAL.model_copy(update={"at_most": 0.1})
-    assert judge_structural(tenth, [good], complete=True).outcome == "reproduced"
+    # A limit is what is written: as a binary number, 0.3 is a little less than 300 of 1000.
+    third, limit = measured("a", [300.0]), STRUCTURAL.model_copy(update={"at_most": 0.3})
+    assert judge_structural(limit, [(third, good[1])], complete=True).outcome == "reproduced"
     for wrong in ([100.0, 101.0, 100.0], [100.5], [None]):
         with pytest.raises(UsageError, match="whole number"):
             judge_structural(STRUCTURAL, [(measured("a", wrong), measured("b", [1000.0]))], complete=True)
