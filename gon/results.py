@@ -39,14 +39,18 @@ class RunSummary(Model):
     """Epochs asked for."""
     parameters: int
     train_loss: float | None
-    """Of the last epoch, summed squared error per image; None if the run diverged."""
+    """Summed squared error per image, see `gon.runs.RunRecord.loss`; None if the run diverged."""
     validation_loss: float | None
+    validation_loss_running: float | None
+    """With the running statistics of the batch norms, of models with an encoder."""
     diverged: str | None
     """Where it diverged, in words, or None."""
     train_seconds: float
     """Wall time of all training steps."""
+    compute_seconds: float
+    """Time of all training steps on the device: CPU time, or the GPU's."""
     step_milliseconds: float | None
-    """Mean wall time of a training step; None without a single full epoch."""
+    """Mean of it per training step; None without a single full epoch."""
     total_seconds: float
     peak_memory_mib: float
     machine: dict[str, str | int]
@@ -56,6 +60,9 @@ class RunSummary(Model):
     threads: int
     origin_pass: str
     compiled: str
+    compiler: str | None
+    code: str | None
+    """SHA-256 of the source files that computed."""
     commit: str | None
     started: str
     data: dict[str, str]
@@ -64,9 +71,9 @@ class RunSummary(Model):
     record: str
     """Path of the run record, relative to the claim's folder."""
     steps: str
-    """Path of the training loss of every step (CSV), likewise."""
-    images: str
-    """Path of the images that the model made (JSON), likewise."""
+    """Path of the training loss of every step, likewise; see `gon.runs.read_steps`."""
+    images: str | None
+    """Path of the images that the model made (JSON), likewise; None if they were not kept."""
     evaluations: list[str] = []
     """Paths of further evaluations (JSON), likewise."""
 
@@ -81,20 +88,21 @@ class Quantity:
 
 QUANTITIES = {
     "validation_loss": Quantity("validation loss", "SSE per image"),
+    "validation_loss_running": Quantity("validation loss with running statistics", "SSE per image"),
     "train_loss": Quantity("training loss", "SSE per image"),
     "step_milliseconds": Quantity("time per training step", "ms"),
     "parameters": Quantity("parameters", ""),
 }
-"""What a record says of a run, by the field of `RunSummary`; losses are those of its last epoch."""
+"""What a record says of a run; losses are those of `RunRecord.loss`, times those of the device."""
 
 
 class SeedValue(Model):
     """What one run gave for a measurement."""
 
-    run: str
-    """Digest of the run."""
+    run: str | None
+    """Digest of the run; None for a number that follows from the settings alone, without a run."""
     seed: int | None
-    """None for a model that is computed, and gives the same from every seed."""
+    """None for what is computed, and is the same from every seed."""
     value: float | None
     note: str | None = None
     """Why there is no value."""
@@ -124,8 +132,8 @@ class Measurement(Model):
 
     @property
     def runs(self) -> list[str]:
-        """Digests of the runs."""
-        return [value.run for value in self.values]
+        """Digests of the runs; none for a number that needs no run."""
+        return [value.run for value in self.values if value.run is not None]
 
     @property
     def seeds(self) -> int:
@@ -244,12 +252,16 @@ class BudgetSummary(Model):
 class ClaimResult(Model):
     """Everything that the report says of a claim."""
 
-    format: Literal[3] = 3
+    format: Literal[4] = 4
     claim: str
     title: str
     order: int
     part: Part
     headline: Headline | None
+    primary: str | None
+    """Name of the rule that the claim stands or falls with; the others are secondary."""
+    withdrawn: str | None
+    """What is not judged although it was claimed, and why."""
     method: str
     published: Published
     parameters: dict[str, Any]
@@ -266,7 +278,14 @@ class ClaimResult(Model):
         return next(m for m in self.measurements if m.name == name)
 
 
-def summarise(record: RunRecord, record_digest: str, files: Sequence[str]) -> RunSummary:
+def summarise(
+    record: RunRecord,
+    record_digest: str,
+    record_path: str,
+    steps: str,
+    images: str | None,
+    evaluations: Sequence[str],
+) -> RunSummary:
     """What the report says of a run, from its record alone.
 
     Parameters
@@ -275,21 +294,22 @@ def summarise(record: RunRecord, record_digest: str, files: Sequence[str]) -> Ru
         The record.
     record_digest
         SHA-256 of its file.
-    files
-        Paths of record, steps, images and evaluations, relative to the claim's folder.
+    record_path, steps, images, evaluations
+        Paths relative to the claim's folder; None for images that were not kept.
     """
     session = record.sessions[-1]
-    last = None if record.diverged is not None else record.last
     return RunSummary(
         digest=record.spec.digest,
         label=record.spec.label,
         spec=dataclasses.asdict(record.spec),
         epochs=record.epochs,
         parameters=record.parameters,
-        train_loss=last.train_loss if last else None,
-        validation_loss=last.validation_loss if last else None,
+        train_loss=record.loss("train_loss", record.epochs),
+        validation_loss=record.loss("validation_loss", record.epochs),
+        validation_loss_running=record.loss("validation_loss_running", record.epochs),
         diverged=record.divergence,
         train_seconds=record.train_seconds,
+        compute_seconds=record.compute_seconds,
         step_milliseconds=record.step_milliseconds,
         total_seconds=record.train_seconds + sum(epoch.validation_seconds for epoch in record.history),
         peak_memory_mib=max(s.peak_memory_mib for s in record.sessions),
@@ -300,14 +320,16 @@ def summarise(record: RunRecord, record_digest: str, files: Sequence[str]) -> Ru
         threads=session.threads,
         origin_pass=session.origin_pass,
         compiled=session.compiled,
+        compiler=session.compiler,
+        code=session.code,
         commit=session.commit,
         started=session.started,
         data=record.data,
         record_digest=record_digest,
-        record=files[0],
-        steps=files[1],
-        images=files[2],
-        evaluations=list(files[3:]),
+        record=record_path,
+        steps=steps,
+        images=images,
+        evaluations=list(evaluations),
     )
 
 
