@@ -7,13 +7,17 @@ A notebook reads like this::
     (runs,) = claim.select(dataset="mnist", latent_dim=64)  # one per seed
     small = claim.measure("mnist/64", runs, "validation_loss", label="MNIST, latent 64")
     claim.add_table(...); claim.add_figure(...)
-    claim.judge_ordering("larger_is_better", [(large, small)])
+    claim.judge()
     claim.save()
+
+What its rules compare, the claim takes from their file: a notebook can neither choose pairs nor leave one
+out.
 """
 
 import concurrent.futures
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -34,7 +38,19 @@ from gon import data, verdicts
 from gon.catalogue import DATASETS
 from gon.errors import GonError, UsageError
 from gon.figures import save_figure
-from gon.params import PROJECT, Budget, ClaimParams, PlannedRun, Request, load_study
+from gon.params import (
+    PROJECT,
+    Budget,
+    ClaimParams,
+    OrderingRule,
+    PlannedRun,
+    Request,
+    Rule,
+    StructuralRule,
+    TestedRule,
+    ValueRule,
+    load_study,
+)
 from gon.progress import read_progress
 from gon.results import (
     QUANTITIES,
@@ -48,9 +64,20 @@ from gon.results import (
     SeedValue,
     Table,
     Verdict,
+    recorded_value,
     summarise,
 )
-from gon.runs import EXACT_MODELS, Image, RunRecord, RunSpec, RunStore, sha256_of_file, write_atomically
+from gon.runs import (
+    ENCODER_MODELS,
+    EXACT_MODELS,
+    Image,
+    Losses,
+    RunRecord,
+    RunSpec,
+    RunStore,
+    sha256_of_file,
+    write_atomically,
+)
 from gon.statistics import mean_interval
 
 
@@ -81,9 +108,9 @@ class Run:
     @property
     def epochs(self) -> int:
         """Epochs that a number of it stands for: a model computed exactly is the same at any budget."""
-        return self.budget_epochs if self.record.epochs < self.budget_epochs else self.record.epochs
+        return max(self.budget_epochs, self.record.epochs) if self.exact else self.record.epochs
 
-    def step_losses(self) -> list[float]:
+    def step_losses(self) -> Losses:
         """Training loss of every step, summed squared error per image of the batch."""
         return self.store.load_steps(self.spec, self.record.epochs)
 
@@ -105,16 +132,9 @@ class Run:
         """Where the loss stopped being finite, in words; None if it did not."""
         return self.record.divergence
 
-    def value(self, quantity: str) -> float | None:
-        """A quantity of `QUANTITIES`; None for what a diverged run does not have."""
-        if quantity == "parameters":
-            return self.record.parameters
-        if quantity == "step_milliseconds":
-            return self.record.step_milliseconds
-        if self.record.diverged is not None:
-            return None
-        value: float = getattr(self.record.last, quantity)
-        return value
+    def value(self, quantity: str, epochs: int | None = None) -> float | None:
+        """A quantity of `QUANTITIES`, after a number of epochs or all; None where the run has none."""
+        return recorded_value(self.record, quantity, self.record.epochs if epochs is None else epochs)
 
 
 @dataclass(frozen=True)
@@ -132,6 +152,11 @@ class Replicates:
     def converged(self) -> list[Run]:
         """The runs that did not diverge."""
         return [run for run in self.runs if run.diverged is None]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that all of them have."""
+        return min(run.epochs for run in self.runs)
 
     def mean(self, quantity: str) -> float | None:
         """Mean of a quantity of `QUANTITIES` over the seeds that have it."""
@@ -162,11 +187,18 @@ def start(
     Raises
     ------
     UsageError
-        If the claim, the budget or a parameter is unknown or has a value that is not allowed.
+        If the claim, the budget or a parameter is unknown or has a value that is not allowed, or if the
+        notebook that runs is that of another claim.
     """
     changes = {"epochs": epochs, "seeds": seeds}
     study = load_study(budget, [f"{key}={value}" for key, value in changes.items() if value is not None])
     declared = study.claim(name)
+    # Jupyter tells the path of a notebook, `gon notebook` the name of its claim.
+    running = os.environ.get("GON_NOTEBOOK") or Path(os.environ.get("JPY_SESSION_NAME", "")).stem
+    if running != name and running in [claim.name for claim in study.claims]:
+        raise UsageError(
+            f"notebooks/{running}.ipynb: starts the claim {name!r}; allowed is {running!r}, the notebook's name"
+        )
     params = declared.with_parameters(parameters, f"notebooks/{name}.ipynb")
     changed = [
         f"{name}.{key}={json.dumps(value)}"
@@ -174,6 +206,7 @@ def start(
         if value != declared.parameters[key]
     ]
     chosen = study.budget.model_copy(update={"overrides": (*study.budget.overrides, *changed)})
+    params.check_rules(chosen, f"notebooks/{name}.ipynb")
     return Claim(params, chosen, PROJECT / "build" / "explore" / name if output is None else Path(output))
 
 
@@ -211,15 +244,7 @@ class Claim:
             f"**Budget** {self.budget.name}: {self.budget.epochs} epoch(s), {self.budget.seeds} seed(s), "
             f"{self.budget.description}.",
         ]
-        for rule in self.params.rules:
-            threshold = (
-                f"margin {rule.margin:.0%}" if rule.kind == "ordering" else f"tolerance {rule.tolerance:.0%}"
-            )
-            lines.append(
-                f"**Rule** `{rule.name}`, version {rule.version} of {rule.date} ({rule.kind}, {threshold}, "
-                f"level {rule.alpha:g}, needs {rule.needs_epochs} epoch(s) and {rule.needs_seeds} seeds): "
-                f"{_markdown_text(rule.statement)}"
-            )
+        lines += [f"**Rule** {_markdown_text(verdicts.rule_words(rule))}" for rule in self.params.rules]
         return "\n\n".join(lines)
 
     def load_runs(self) -> list[Replicates]:
@@ -227,11 +252,11 @@ class Claim:
 
         What the budget leaves out, or what needs a data set that cannot be had, is in `left_out`.
         """
-        store, budget = self.budget.run_store, self.budget.epochs
+        store = self.budget.run_store
         requests = self.params.requests(self.budget)
         self.left_out = [request for request in requests if request.left_out is not None]
         planned = [
-            PlannedRun(r.spec, r.spec.epochs_at(budget), r.evaluations, (self.params.name,))
+            PlannedRun(r.spec, r.epochs, r.evaluations, (self.params.name,))
             for r in requests
             if r.left_out is None
         ]
@@ -243,7 +268,8 @@ class Claim:
                 if not store.evaluation_path(run.spec, run.epochs, evaluation).exists():
                     _evaluate(run, evaluation, store)
         self.runs = [
-            Run(run.spec, store.load(run.spec, run.epochs), store, budget, run.evaluations) for run in planned
+            Run(run.spec, store.load(run.spec, run.epochs), store, self.budget.epochs, run.evaluations)
+            for run in planned
         ]
         for loaded in self.runs:
             path = store.record_path(loaded.spec, loaded.record.epochs)
@@ -261,7 +287,9 @@ class Claim:
                 groups.setdefault(dataclasses.replace(run.spec, seed=RunSpec.seed), []).append(run)
         return [Replicates(tuple(runs)) for runs in groups.values()]
 
-    def measure(self, name: str, replicates: Replicates, quantity: str, label: str) -> Measurement:
+    def measure(
+        self, name: str, replicates: Replicates, quantity: str, label: str, epochs: int | None = None
+    ) -> Measurement:
         """Take a number from runs: its mean over seeds, with what every run gave.
 
         Parameters
@@ -274,12 +302,15 @@ class Claim:
             A key of `QUANTITIES`.
         label
             What a reader is shown as the name of the thing measured, such as "MNIST, latent 64".
+        epochs
+            After how many epochs; None for as many as all of the runs have.
         """
         if quantity not in QUANTITIES:
             raise UsageError(f"measure: {quantity!r} is not known; allowed are {', '.join(QUANTITIES)}")
         kind = QUANTITIES[quantity]
-        values = [_seed_value(run, run.value(quantity), "") for run in replicates.runs]
-        return self._measured(name, replicates, values, kind.title, kind.unit, label, quantity)
+        after = replicates.epochs if epochs is None else epochs
+        values = [_seed_value(run, run.value(quantity, after), "") for run in replicates.runs]
+        return self._measured(name, after, values, kind.title, kind.unit, label, quantity)
 
     def derive(
         self,
@@ -306,17 +337,18 @@ class Claim:
             What is said in place of the number if a run has none, such as "not reached".
         """
         values = [_seed_value(run, None if run.diverged else value(run), missing) for run in replicates.runs]
-        return self._measured(name, replicates, values, quantity, unit, label)
+        return self._measured(name, replicates.epochs, values, quantity, unit, label)
 
     def _measured(
         self,
         name: str,
-        replicates: Replicates,
+        epochs: int,
         values: list[SeedValue],
         quantity: str,
         unit: str,
         label: str,
         recorded: str | None = None,
+        published: str | None = None,
     ) -> Measurement:
         if name in self._measurements:
             raise UsageError(f"measurement: there is a measurement {name!r} already")
@@ -339,10 +371,10 @@ class Claim:
             value=None if notes else statistics.fmean(numbers),
             interval=None if notes else mean_interval(numbers),
             note=note or None,
-            epochs=replicates.runs[0].epochs,
+            epochs=epochs,
             values=values,
             recorded=recorded,
-            published=self.params.published.values.get(name),
+            published=self.params.published.values.get(name if published is None else published),
         )
         self._measurements[name] = measurement
         return measurement
@@ -457,38 +489,83 @@ class Claim:
         )
         return figure
 
-    def judge_ordering(
-        self, rule: str, pairs: Sequence[tuple[Measurement, Measurement]], *, complete: bool = True
-    ) -> Verdict:
-        """Let an ordering rule judge pairs (published to be lower, published to be higher).
+    def judge(self) -> list[Verdict]:
+        """Let each rule of the claim judge the runs that it speaks of, and print what it says.
 
-        Say with `complete` whether the pairs are all that the rule speaks of, or some were left out.
+        Returns
+        -------
+        list of Verdict
+            In the order of the rules.
         """
-        return self._judged(
-            verdicts.judge_ordering(
-                self.params.rule(rule), pairs, uses_all_images=self._uses_all_images, complete=complete
-            )
-        )
+        self._verdicts = [self._judged(rule) for rule in self.params.rules]
+        print("\n\n".join(map(verdicts.describe, self._verdicts)))
+        return self._verdicts
 
-    def judge_values(
-        self,
-        rule: str,
-        measurements: Sequence[Measurement],
-        pairs: Sequence[tuple[Measurement, Measurement]],
-    ) -> Verdict:
-        """Let a value rule compare measurements with their published values.
+    def _judged(self, rule: Rule) -> Verdict:
+        specs = self.params.pairs(rule, self.budget)
+        if isinstance(rule, StructuralRule):
+            counted = [(self._parameters(low), self._parameters(high)) for low, high in specs]
+            return verdicts.judge_structural(rule, counted, complete=True)
+        sides = {spec: self._of_rule(rule, spec) for pair in specs for spec in pair}
+        complete = all(sides.values())
+        pairs = [
+            (self._loss(rule, low, sides[low], epochs), self._loss(rule, high, sides[high], epochs))
+            for low, high in specs
+            if sides[low] and sides[high]
+            for epochs in _epochs_of(rule, [*sides[low], *sides[high]])
+        ]
+        whole = self._uses_all_images
+        if isinstance(rule, OrderingRule):
+            return verdicts.judge_ordering(rule, pairs, complete=complete, uses_all_images=whole)
+        measured, early = [], []
+        for spec, runs in sides.items():
+            for epochs in _epochs_of(rule, runs) if runs else ():
+                measured.append(self._loss(rule, spec, runs, epochs))
+            reached = min((run.epochs for run in runs), default=0)
+            early += [self._loss(rule, spec, runs, e) for e in rule.milestones if e <= reached]
+        return verdicts.judge_values(rule, measured, pairs, early, complete=complete, uses_all_images=whole)
 
-        The pairs are those whose published values are in this order, lower and higher.
+    def _of_rule(self, rule: TestedRule, spec: RunSpec) -> list[Run]:
+        """The loaded runs of some settings from the seeds that a rule names."""
+        seeds = [0] if spec.model in EXACT_MODELS else range(rule.seeds)
+        wanted = {dataclasses.replace(spec, seed=seed) for seed in seeds}
+        return [run for run in self.runs if run.spec in wanted]
+
+    def _loss(self, rule: TestedRule, spec: RunSpec, runs: Sequence[Run], epochs: int) -> Measurement:
+        """What a rule compares: the measure of its loss after so many epochs.
+
+        Of a model with an encoder the better of its batch norms' two modes counts, chosen for these settings
+        over all seeds: it has both, where GON has one only.
         """
-        return self._judged(
-            verdicts.judge_values(
-                self.params.rule(rule), measurements, pairs, uses_all_images=self._uses_all_images
-            )
-        )
+        chosen: dict[str, list[float | None]] = {}
+        modes: list[str] = [rule.quantity]
+        if rule.quantity == "validation_loss" and spec.model in ENCODER_MODELS:
+            modes.append("validation_loss_running")
+        for mode in modes:
+            chosen[mode] = [run.value(mode, epochs) for run in runs]
+        whole = [m for m in modes if all(v is not None and v > 0 for v in chosen[m])] or modes[:1]
+        quantity = min(whole, key=lambda m: sum(math.log(v) for v in chosen[m] if v is not None and v > 0))
+        label = re.sub(", seed 0$", "", spec.label)
+        name = f"{quantity}/{epochs} epochs/{len(runs)} seeds/{label}"
+        if name not in self._measurements:
+            kind = QUANTITIES[quantity]
+            values = [_seed_value(run, value, "") for run, value in zip(runs, chosen[quantity], strict=True)]
+            published = None
+            if isinstance(rule, ValueRule):
+                name += "/published"
+                published = rule.published.format(**dataclasses.asdict(spec))
+            if name not in self._measurements:
+                return self._measured(name, epochs, values, kind.title, kind.unit, label, quantity, published)
+        return self._measurements[name]
 
-    def _judged(self, verdict: Verdict) -> Verdict:
-        self._verdicts.append(verdict)
-        return verdict
+    def _parameters(self, spec: RunSpec) -> Measurement:
+        """Number of parameters of some settings, which follows from them alone."""
+        label = re.sub(", seed 0$", "", spec.label)
+        name = f"parameters/{label}"
+        if name not in self._measurements:
+            values = [SeedValue(run=None, seed=None, value=float(spec.parameters))]
+            self._measured(name, 0, values, QUANTITIES["parameters"].title, "", label)
+        return self._measurements[name]
 
     @property
     def _uses_all_images(self) -> bool:
@@ -500,18 +577,18 @@ class Claim:
         Raises
         ------
         GonError
-            If a rule of the claim was not applied, or the folder cannot be written to.
+            If the rules of the claim were not applied, or the folder cannot be written to.
         """
-        judged = {verdict.rule.name for verdict in self._verdicts}
-        for rule in self.params.rules:
-            if rule.name not in judged:
-                raise GonError(f"claim {self.params.name}: the notebook never applies the rule {rule.name!r}")
+        if len(self._verdicts) != len(self.params.rules):
+            raise GonError(f"claim {self.params.name}: the notebook never calls claim.judge()")
         result = ClaimResult(
             claim=self.params.name,
             title=self.params.title,
             order=self.params.order,
             part=self.params.part,
             headline=self.params.headline,
+            primary=self.params.primary,
+            withdrawn=self.params.withdrawn,
             method=self.params.method,
             published=self.params.published,
             parameters=self.params.parameters,
@@ -549,18 +626,25 @@ class Claim:
 
     def _summary(self, run: Run) -> RunSummary:
         """The run as the report shows it; its files are copied beside the result."""
-        store = run.store
-        stem, of = f"runs/{run.spec.digest}", (run.spec, run.record.epochs)
-        files = {
-            f"{stem}.json": store.record_path(*of),
-            f"{stem}.steps.csv": store.steps_path(*of),
-            f"{stem}.images.json": store.images_path(*of),
-            **{f"{stem}.{name}.json": store.evaluation_path(*of, name) for name in run.evaluations},
-        }
-        for name, path in files.items():
+        store, record = run.store, run.record
+        stem, of = f"runs/{run.spec.digest}", (run.spec, record.epochs)
+        steps = f"{stem}.steps{store.steps_path(record).suffix}"
+        files = {f"{stem}.json": store.record_path(*of), steps: store.steps_path(record)}
+        images = f"{stem}.images.json"
+        if store.images_path(*of).exists():
+            files[images] = store.images_path(*of)
+        evaluations = {f"{stem}.{name}.json": store.evaluation_path(*of, name) for name in run.evaluations}
+        for name, path in (files | evaluations).items():
             write_atomically(self._work / name, path.read_bytes())
         digest = sha256_of_file(self._work / f"{stem}.json")
-        return summarise(run.record, digest, list(files))
+        kept = images if images in files else None
+        return summarise(record, digest, f"{stem}.json", steps, kept, list(evaluations))
+
+
+def _epochs_of(rule: TestedRule, runs: Sequence[Run]) -> list[int]:
+    """The epochs of a rule that all runs have reached; the last that they have if they reached none."""
+    reached = min(run.epochs for run in runs)
+    return [epochs for epochs in rule.epochs if epochs <= reached] or [reached]
 
 
 def _seed_value(run: Run, value: float | None, missing: str) -> SeedValue:

@@ -1,5 +1,6 @@
 """Notebooks: check the parameters of a claim's notebook, and execute it with papermill."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
     }
     check_parameters(params)
     make_folder(executed.parent)
+    os.environ["GON_NOTEBOOK"] = claim  # the kernel inherits it
     try:
         papermill.execute_notebook(
             str(path), str(executed), parameters=values, cwd=str(path.parent), progress_bar=False

@@ -96,6 +96,15 @@ QUANTITIES = {
 """What a record says of a run; losses are those of `RunRecord.loss`, times those of the device."""
 
 
+def recorded_value(record: RunRecord, quantity: str, epochs: int) -> float | None:
+    """What a record says of one of `QUANTITIES` after a number of epochs; None if it has no such number."""
+    if quantity == "parameters":
+        return record.parameters
+    if quantity == "step_milliseconds":
+        return record.step_milliseconds
+    return record.loss(quantity, epochs)
+
+
 class SeedValue(Model):
     """What one run gave for a measurement."""
 

@@ -11,6 +11,7 @@ import dataclasses
 import fcntl
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
@@ -280,6 +281,26 @@ class RunSpec:
     def pixels(self) -> int:
         """Pixels per image; the loss is a sum over them."""
         return IMAGE_SIZE * IMAGE_SIZE
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters, where it follows from the settings by a formula.
+
+        Raises
+        ------
+        UsageError
+            If the model is another than GON and the autoencoder.
+        """
+        channels = (self.latent_dim, 4 * self.width, 2 * self.width, self.width)
+        channels = (*channels, DATASETS[self.dataset].channels)
+        kernels = 16 * sum(a * b for a, b in itertools.pairwise(channels))
+        norms = 2 * sum(channels[1:-1])  # weight and bias of each
+        decoder = kernels + sum(channels[1:]) + norms
+        if self.model in ("gon", "gon_detached"):
+            return decoder
+        if self.model == "autoencoder":
+            return decoder + kernels + sum(channels[:-1]) + norms
+        raise UsageError(f"model: the number of parameters of {self.model!r} is not given by a formula")
 
     @property
     def steps_per_epoch(self) -> int:

@@ -651,6 +651,20 @@ REASONS: dict[Reason, str] = {
 }
 
 
+def rule_words(rule: Rule) -> str:
+    """A rule in one line: what it says, and by what it judges."""
+    how = f"{rule.kind}, version {rule.version} of {rule.date}"
+    if isinstance(rule, StructuralRule):
+        how += f", at most {rule.at_most:g} times"
+    else:
+        if isinstance(rule, OrderingRule):
+            how += f", margin {rule.margin:.0%}"
+        else:
+            how += f", tolerance {rule.tolerance:.0%}, in part within a factor of {rule.factor:g}"
+        how += f", level {rule.alpha:g}, seeds 0 to {rule.seeds - 1}"
+    return f"{rule.name} ({how}): {rule.statement}"
+
+
 def describe(verdict: Verdict) -> str:
     """The verdict as plain text, as a notebook prints it."""
     epochs = ", ".join(str(n) for n in getattr(verdict.rule, "epochs", []))

@@ -5,7 +5,7 @@ import math
 import re
 import shutil
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +26,10 @@ from gon.results import (
     RunSummary,
     Verdict,
     read_result,
+    recorded_value,
     summarise,
 )
-from gon.runs import RunSpec, read_evaluation, read_record, sha256_of_file
+from gon.runs import RunRecord, RunSpec, read_evaluation, read_record, read_steps, sha256_of_file
 from gon.statistics import mean_interval
 from gon.verdicts import judge_again
 
@@ -78,7 +79,7 @@ class Claim:
         named = ["result.json"]
         named += [table.csv for table in result.tables]
         named += [path for figure in result.figures for path in (figure.svg, figure.pdf, figure.csv)]
-        named += [path for run in result.runs for path in (run.record, run.steps, run.images)]
+        named += [path for run in result.runs for path in (run.record, run.steps, run.images) if path]
         named += [path for run in result.runs for path in run.evaluations]
         return list(dict.fromkeys(named))
 
@@ -104,7 +105,7 @@ class Run:
     summary: RunSummary
     record: str
     steps: str
-    images: str
+    images: str | None
     evaluations: dict[str, str]
     claims: tuple[Claim, ...]
     losses: tuple[float, ...]
@@ -280,7 +281,7 @@ class Report:
         return [group for group in self.replicates if wanted & {run.summary.digest for run in group.runs}]
 
     def replicates_of(self, measurement: Measurement) -> Replicates:
-        """The runs behind a measured number."""
+        """The runs behind a measured number that has any."""
         return self.groups(measurement.runs)[0]
 
     @property
@@ -464,29 +465,30 @@ def _check(result: ClaimResult, folder: Path) -> None:
         inside = (folder / file).resolve().is_relative_to(folder.resolve())
         if not inside or not (folder / file).is_file():
             raise GonError(f"{path}: {file!r} is not a file in the claim's folder")
-    for run in result.runs:
-        _check_run(run, folder, path)
-    _check_numbers(result, path)
+    _check_numbers(result, {run.digest: _check_run(run, folder, path) for run in result.runs}, path)
 
 
-def _check_run(run: RunSummary, folder: Path, path: Path) -> None:
+def _check_run(run: RunSummary, folder: Path, path: Path) -> RunRecord:
     """Check the copies of a run's files against their digests, and what the result says against them."""
-    record = read_record(folder / run.record, {"steps": folder / run.steps, "images": folder / run.images})
+    files = {"steps": folder / run.steps}
+    if run.images is not None:
+        files["images"] = folder / run.images
+    record = read_record(folder / run.record, files)
     for file in run.evaluations:
         read_evaluation(folder / file, record)
-    files = [run.record, run.steps, run.images, *run.evaluations]
-    recorded = summarise(record, sha256_of_file(folder / run.record), files)
+    digest = sha256_of_file(folder / run.record)
+    recorded = summarise(record, digest, run.record, run.steps, run.images, run.evaluations)
     for key in RunSummary.model_fields:
         if getattr(run, key) != getattr(recorded, key):
             raise GonError(
                 f"{path}: runs: {key} of run {run.digest} is {getattr(run, key)!r}, its record "
                 f"{folder / run.record} says {getattr(recorded, key)!r}"
             )
+    return record
 
 
-def _check_numbers(result: ClaimResult, path: Path) -> None:
+def _check_numbers(result: ClaimResult, records: Mapping[str, RunRecord], path: Path) -> None:
     """Check that means are those of their values, values those of their runs, and findings what they give."""
-    runs = {run.digest: run for run in result.runs}
     for measurement in result.measurements:
         what = f"{path}: measurements: {measurement.name}"
         values = [entry.value for entry in measurement.values]
@@ -497,9 +499,9 @@ def _check_numbers(result: ClaimResult, path: Path) -> None:
         if not _same(measurement.interval, mean_interval(present) if mean is not None else None):
             raise GonError(f"{what}: interval {measurement.interval} is not that of its values")
         for entry in measurement.values:
-            if measurement.recorded is None:
+            if measurement.recorded is None or entry.run is None:
                 continue
-            recorded = getattr(runs[entry.run], measurement.recorded, None)
+            recorded = recorded_value(records[entry.run], measurement.recorded, measurement.epochs)
             if entry.value != recorded:
                 raise GonError(
                     f"{what}: value of run {entry.run} is {entry.value}, its record says {recorded}"
@@ -527,12 +529,9 @@ def _same(a: object, b: object) -> bool:
     return a == b
 
 
-def _curve(path: Path, points: int = 60) -> tuple[float, ...]:
+def _curve(path: Path, steps: int, points: int = 60) -> tuple[float, ...]:
     """Losses of every step averaged over at most so many blocks; those that are finite."""
-    try:
-        losses = pd.read_csv(path)["train_loss"]
-    except (ValueError, KeyError) as error:
-        raise GonError(f"{path}: cannot read the training loss of every step ({error})") from error
+    losses = pd.Series(read_steps(path)[:steps])
     length = max(1, -(-len(losses) // points))
     means = losses.groupby(losses.index // length).mean()
     return tuple(float(mean) for mean in means if math.isfinite(mean))
@@ -590,13 +589,15 @@ def _runs(claims: Sequence[Claim]) -> tuple[Run, ...]:
                     f"run {digest} ({summary.label}) has other numbers in claim {other.result.claim} than in "
                     f"{claim.result.claim}; execute both notebooks again"
                 )
-        files = claim.data(summary.record), claim.data(summary.steps), claim.data(summary.images)
+        images = None if summary.images is None else claim.data(summary.images)
+        files = claim.data(summary.record), claim.data(summary.steps), images
         evaluations = {
             path.removesuffix(".json").rpartition(".")[2]: user.data(path)
             for user, use in uses
             for path in use.evaluations
         }
         _moment(summary)
-        losses = _curve(claim.folder / summary.steps)
+        spec = RunSpec.from_mapping(summary.spec)
+        losses = _curve(claim.folder / summary.steps, summary.epochs * spec.steps_per_epoch)
         runs.append(Run(summary, *files, evaluations, tuple(user for user, _ in uses), losses))
     return tuple(runs)
