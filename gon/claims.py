@@ -197,7 +197,7 @@ def start(
     running = os.environ.get("GON_NOTEBOOK") or Path(os.environ.get("JPY_SESSION_NAME", "")).stem
     if running != name and running in [claim.name for claim in study.claims]:
         raise UsageError(
-            f"notebooks/{running}.ipynb: starts the claim {name!r}; allowed is {running!r}, the notebook's name"
+            f"notebooks/{running}.ipynb: starts the claim {name!r}; allowed is {running!r}, as it is named"
         )
     params = declared.with_parameters(parameters, f"notebooks/{name}.ipynb")
     changed = [
@@ -277,7 +277,11 @@ class Claim:
         return self.select()
 
     def select(self, **settings: object) -> list[Replicates]:
-        """The loaded runs whose spec has these settings, those together that differ in their seed only."""
+        """The loaded runs whose spec has these settings, those together that differ in their seed only.
+
+        Where some seeds were trained farther than others, only those: numbers and curves of one group are of
+        one length of training.
+        """
         for key in settings:
             if key not in {field.name for field in dataclasses.fields(RunSpec)}:
                 raise UsageError(f"select: {key!r} is not a setting of a run")
@@ -285,7 +289,11 @@ class Claim:
         for run in self.runs:
             if all(getattr(run.spec, key) == value for key, value in settings.items()):
                 groups.setdefault(dataclasses.replace(run.spec, seed=RunSpec.seed), []).append(run)
-        return [Replicates(tuple(runs)) for runs in groups.values()]
+        farthest = [
+            [run for run in runs if run.epochs == max(other.epochs for other in runs)]
+            for runs in groups.values()
+        ]
+        return [Replicates(tuple(runs)) for runs in farthest]
 
     def measure(
         self, name: str, replicates: Replicates, quantity: str, label: str, epochs: int | None = None
@@ -382,9 +390,9 @@ class Claim:
     @property
     def spread(self) -> str:
         """What a figure's caption says of its bands; empty with a single seed, where there are none."""
-        if self.budget.seeds == 1:
+        if all(len(group.runs) == 1 for group in self.select()):
             return ""
-        return f"Lines are means over {self.budget.seeds} seeds, bands their 95% confidence intervals."
+        return "Lines are means over the seeds, bands their 95% confidence intervals."
 
     def published(self, name: str) -> Cell:
         """The published value of a measurement as a table cell; a dash where there is none."""

@@ -123,9 +123,11 @@ def _settings(first: Side, second: Side) -> list[Row]:
 
 def _rule(verdict: Verdict) -> str:
     rule = verdict.rule
+    if rule.kind == "structural":
+        return f"version {rule.version}, at most {rule.at_most:g}"
     threshold = rule.margin if rule.kind == "ordering" else rule.tolerance
-    needed = f"{counted(rule.needs_epochs, 'epoch')}, {counted(rule.needs_seeds, 'seed')}"
-    return f"version {rule.version}, {100 * threshold:g}%, {needed}"
+    needed = f"{', '.join(map(str, rule.epochs))} epochs, {counted(rule.seeds, 'seed')}"
+    return f"version {rule.version}, {100 * threshold:g}%, level {rule.alpha:g}, {needed}"
 
 
 def _per_claim(

@@ -291,10 +291,10 @@ class RunSpec:
         UsageError
             If the model is another than GON and the autoencoder.
         """
-        channels = (self.latent_dim, 4 * self.width, 2 * self.width, self.width)
-        channels = (*channels, DATASETS[self.dataset].channels)
+        hidden = (4 * self.width, 2 * self.width, self.width)
+        channels = (self.latent_dim, *hidden, DATASETS[self.dataset].channels)
         kernels = 16 * sum(a * b for a, b in itertools.pairwise(channels))
-        norms = 2 * sum(channels[1:-1])  # weight and bias of each
+        norms = 2 * sum(hidden)  # weight and bias of each
         decoder = kernels + sum(channels[1:]) + norms
         if self.model in ("gon", "gon_detached"):
             return decoder

@@ -194,12 +194,11 @@ def crossing(history: Sequence[Epoch], value: float) -> float | None:
         The epoch, interpolated linearly between the two epochs around it; 1 if the first epoch ends at
         or below the value, as nothing is known before; None if no epoch does.
     """
-    previous: Epoch | None = None
-    for epoch in history:
-        if epoch.validation_loss <= value:
-            if previous is None:
-                return float(epoch.epoch)
-            fallen = previous.validation_loss - epoch.validation_loss
-            return previous.epoch + (previous.validation_loss - value) / fallen
-        previous = epoch
+    points = [(e.epoch, e.validation_loss) for e in history if e.validation_loss is not None]
+    for i, (epoch, loss) in enumerate(points):
+        if loss <= value:
+            if i == 0:
+                return float(epoch)
+            before, above = points[i - 1]
+            return before + (epoch - before) * (above - value) / (above - loss)
     return None

@@ -315,7 +315,8 @@ class _GpuTimer:
         first, last = self._events
         last.record()
         last.synchronize()
-        return round(first.elapsed_time(last) / 1e3, 3)
+        milliseconds: float = first.elapsed_time(last)
+        return round(milliseconds / 1e3, 3)
 
 
 def captured_step(run: Trajectory) -> Callable[[], None]:

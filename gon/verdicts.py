@@ -476,7 +476,7 @@ def _without_scatter(samples: Sequence[Array]) -> bool:
 def _training(rule: TestedRule, measurement: Measurement) -> tuple[str, ...]:
     """The runs behind a measurement, the same ones after any number of epochs."""
     seeds = (*range(rule.seeds), None)
-    return tuple(value.run for value in measurement.values if value.seed in seeds)
+    return tuple(value.run or "" for value in measurement.values if value.seed in seeds)
 
 
 def _by_seed(rule: TestedRule, measurement: Measurement) -> dict[int | None, float | None]:

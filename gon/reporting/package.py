@@ -32,6 +32,7 @@ _TYPES = {
     ".pdf": "application/pdf",
     ".json": "application/json",
     ".csv": "text/csv",
+    ".npz": "application/octet-stream",
     ".svg": "image/svg+xml",
     ".parquet": "application/vnd.apache.parquet",
     ".yaml": "application/yaml",

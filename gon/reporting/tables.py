@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gon.reporting.collect import Claim, Report, Run
-from gon.runs import RunRecord
+from gon.runs import RunRecord, RunSpec, read_steps
 
 SSE = "summed squared error per image"
 
@@ -56,18 +57,26 @@ TABLES: dict[str, tuple[str, dict[str, Column]]] = {
             **SETTINGS,
             "epochs": Column("integer", "Epochs asked for"),
             "parameters": Column("integer", "Trained parameters"),
-            "train_loss": dataclasses.replace(TRAIN, description="Training loss of the last epoch"),
-            "validation_loss": dataclasses.replace(VALIDATION, description="Validation loss at the end"),
+            "train_loss": dataclasses.replace(
+                TRAIN, description="Training loss of the last epoch; from 50 epochs on, mean of the last five"
+            ),
+            "validation_loss": dataclasses.replace(VALIDATION, description="Validation loss, likewise"),
+            "validation_loss_running": dataclasses.replace(
+                VALIDATION, description="The same with the running statistics of the batch norms"
+            ),
             "diverged": Column("string", "Where the loss stopped being finite; empty if it did not"),
             "train_seconds": Column("number", "Wall time of all training steps", "s"),
             "total_seconds": Column("number", "Wall time of training and validation", "s"),
-            "step_milliseconds": Column("number", "Mean wall time of a training step", "ms"),
+            "compute_seconds": Column("number", "CPU time of all training steps, or the GPU's", "s"),
+            "step_milliseconds": Column("number", "Mean of it per training step", "ms"),
             "peak_memory_mib": Column("number", "Largest resident memory of the process", "MiB"),
             "device": Column("string", "What it ran on"),
             "dtype": Column("string", "Floating-point type"),
             "threads": Column("integer", "Threads of the process"),
             "origin_pass": Column("string", "Implementation of the latent"),
             "compiled": Column("string", "Whether the step was compiled, and from which epoch on"),
+            "compiler": Column("string", "The compiler that did it"),
+            "code": Column("string", "SHA-256 of the source files that computed"),
             "machine": Column("string", "Processor, cores, memory and system"),
             "versions": Column("string", "Versions of Python and of the libraries that compute"),
             "commit": Column("string", "Commit of the project"),
@@ -101,7 +110,12 @@ TABLES: dict[str, tuple[str, dict[str, Column]]] = {
         {
             "claim": Column("string", "The claim"),
             "rule": Column("string", "The rule"),
-            "kind": Column("string", "ordering: pairs are compared; value: with published values"),
+            "kind": Column(
+                "string",
+                "ordering: pairs are compared; value: with published values; structural: exact counts",
+            ),
+            "primary": Column("boolean", "Whether the claim stands or falls with this rule"),
+            "level": Column("number", "Level of the rule; its intervals have the confidence 1 less this"),
             "version": Column("integer", "Version of the rule"),
             "date": Column("date", "When that version was declared"),
             "outcome": Column("string", "The verdict"),
@@ -109,15 +123,20 @@ TABLES: dict[str, tuple[str, dict[str, Column]]] = {
             "reasons": Column("string", "Why the verdict is open"),
             "first": Column("string", "Measurement published to be lower, or compared with its value"),
             "second": Column("string", "Measurement published to be higher"),
+            "epochs": Column("integer", "After how many epochs; 0 for what needs no training"),
             "n": Column("integer", "Pairs or values compared"),
             "relative_difference": Column("number", "Geometric mean of the ratios, minus 1"),
-            "low": Column("number", "Lower end of its 95% confidence interval"),
-            "high": Column("number", "Upper end of its 95% confidence interval"),
+            "low": Column("number", "Lower end of its confidence interval, of the rule's level"),
+            "high": Column("number", "Upper end of its confidence interval, of the rule's level"),
             "effect_size": Column("number", "Cohen's d of the paired log ratios"),
-            "p_value": Column(
-                "number", "Adjusted; that there is no difference, or that the value is the same"
+            "p_reproduced": Column(
+                "number", "That the first is not lower by the margin, or the value outside the tolerance"
             ),
-            "p_equivalent": Column("number", "That the value is outside the tolerance (TOST)"),
+            "p_refuted": Column(
+                "number",
+                "That the pair is neither equal within the margin nor the other way round, or the value within"
+                " the tolerance (adjusted for all comparisons of the rule)",
+            ),
             "finding": Column("string", "What the comparison says"),
         },
     ),
@@ -144,6 +163,12 @@ TABLES: dict[str, tuple[str, dict[str, Column]]] = {
             "validation_loss": dataclasses.replace(VALIDATION, description="After the epoch"),
             "train_seconds": Column("number", "Wall time of the steps", "s"),
             "validation_seconds": Column("number", "Wall time of the validation", "s"),
+            "validation_loss_running": dataclasses.replace(
+                VALIDATION, description="After the epoch, with the running statistics of the batch norms"
+            ),
+            "train_cpu_seconds": Column("number", "CPU time of the steps", "s"),
+            "validation_cpu_seconds": Column("number", "CPU time of the validation", "s"),
+            "train_gpu_seconds": Column("number", "Time of the steps on a GPU's clock", "s"),
         },
     ),
     "steps.parquet": (
@@ -260,6 +285,8 @@ def _verdicts(report: Report) -> list[dict[str, Any]]:
             "claim": claim.result.claim,
             "rule": rule.name,
             "kind": rule.kind,
+            "primary": rule.name == claim.result.primary,
+            "level": getattr(rule, "alpha", None),
             "version": rule.version,
             "date": rule.date.isoformat(),
             "outcome": verdict.outcome,
@@ -274,7 +301,7 @@ def _verdicts(report: Report) -> list[dict[str, Any]]:
                 "low": comparison.interval[0] if comparison.interval else None,
                 "high": comparison.interval[1] if comparison.interval else None,
             }
-            for comparison in verdict.comparisons
+            for comparison in [*verdict.comparisons, *verdict.early]
         ] or [common]
     return rows
 
@@ -326,8 +353,9 @@ def _write_steps(report: Report, path: Path) -> None:
     # One row group per run: no more than one run is in memory, and one can be read alone.
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for run in report.runs:
-            steps = pd.read_csv(run.claims[0].folder / run.summary.steps, dtype={"train_loss": "float32"})
-            columns = [[run.summary.digest] * len(steps), steps["step"], steps["train_loss"]]
+            losses = read_steps(run.claims[0].folder / run.summary.steps)
+            losses = losses[: RunSpec.from_mapping(run.summary.spec).steps_per_epoch * run.summary.epochs]
+            columns = [[run.summary.digest] * len(losses), np.arange(1, len(losses) + 1), losses]
             arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
@@ -336,7 +364,7 @@ def _resource(path: str, description: str, columns: Mapping[str, Column] | None 
     """An entry of the dictionary; with columns if it is a table."""
     stem, _, suffix = path.rpartition(".")
     types = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet", "json": "application/json"}
-    types |= {"svg": "image/svg+xml", "pdf": "application/pdf"}
+    types |= {"npz": "application/octet-stream", "svg": "image/svg+xml", "pdf": "application/pdf"}
     resource: dict[str, Any] = {
         "name": stem.replace("/", "-").lower() + f"-{suffix}",
         "path": path,
@@ -371,13 +399,11 @@ def _claim_resources(claim: Claim) -> list[dict[str, Any]]:
         )
         resources.append(_resource(f"{folder}/{figure.svg}", f"Figure: {figure.caption}"))
         resources.append(_resource(f"{folder}/{figure.pdf}", f"Figure: {figure.caption}"))
-    steps = {"step": TABLES["steps.parquet"][1]["step"], "train_loss": TRAIN}
     for run in result.runs:
         resources.append(_resource(f"{folder}/{run.record}", f"Record of the run {run.label}"))
-        resources.append(
-            _resource(f"{folder}/{run.steps}", f"Loss of every step of the run {run.label}", steps)
-        )
-        resources.append(_resource(f"{folder}/{run.images}", f"Images made by the run {run.label}"))
+        resources.append(_resource(f"{folder}/{run.steps}", f"Loss of every step of the run {run.label}"))
+        if run.images is not None:
+            resources.append(_resource(f"{folder}/{run.images}", f"Images made by the run {run.label}"))
         for path in run.evaluations:
             resources.append(_resource(f"{folder}/{path}", f"Further evaluation of the run {run.label}"))
     return resources
