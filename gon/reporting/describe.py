@@ -2,15 +2,25 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from gon.catalogue import ACTIVATIONS
 from gon.params import OrderingRule, Rule, StructuralRule, ValueRule
 from gon.reporting.formats import count, counted, date, level, listed, percent, spelled
-from gon.results import ClaimResult, Comparison, Finding, Measurement, Outcome, Tendency, Verdict
-from gon.runs import MODELS, RunSpec
+from gon.results import (
+    ClaimResult,
+    Comparison,
+    Finding,
+    Measurement,
+    Outcome,
+    RunSummary,
+    Table,
+    Tendency,
+    Verdict,
+)
+from gon.runs import EXACT_MODELS, MODELS, RunSpec
 
 FINDINGS: dict[Finding, str] = {
     "as published": "as published",
@@ -98,7 +108,7 @@ def pairs(result: ClaimResult, comparisons: Sequence[Comparison]) -> list[Pair]:
 
 
 def _apart(first: str, second: str) -> tuple[str, tuple[str, str]]:
-    """What two labels of `RunSpec.label` share, without what goes without saying, and what is left of each."""
+    """What two labels of `RunSpec.label` share, but for the default activation, and what is left of each."""
     sides = first.split(", "), second.split(", ")
     named = [any(part in MODELS.values() for part in side) for side in sides]
     stepped = [any(part.endswith("inner steps") for part in side) for side in sides]
@@ -391,6 +401,42 @@ def left_out(result: ClaimResult) -> dict[str, dict[str, list[str]]]:
         if entry.model not in models:
             models.append(entry.model)
     return found
+
+
+def span(numbers: Iterable[int], noun: str) -> str:
+    """Numbers that may differ, with their noun: "50 epochs", "5 to 500 epochs"; empty if there are none."""
+    found = sorted(set(numbers))
+    if not found:
+        return ""
+    last = counted(found[-1], noun)
+    return last if len(found) == 1 else f"{count(found[0])} to {last}"
+
+
+def table_epochs(result: ClaimResult, table: Table) -> str:
+    """After how many epochs the numbers of a table stand, but for what is computed."""
+    names = {cell.measurement for row in table.rows for cell in row}
+    measurements = [m for m in result.measurements if m.name in names]
+    return span((m.epochs for m in measurements if not m.exact), "epoch")
+
+
+def run_epochs(runs: Iterable[RunSummary]) -> str:
+    """How many epochs runs were trained for, but for those of models that are computed."""
+    return span((run.epochs for run in runs if run.spec["model"] not in EXACT_MODELS), "epoch")
+
+
+def left_out_words(results: Sequence[ClaimResult]) -> str:
+    """How many runs were left out of all claims, and why."""
+    reasons = {entry.digest: entry.reason for result in results for entry in result.left_out}
+    elsewhere = sum(reason.startswith("not part of the budget") for reason in reasons.values())
+    parts = [
+        f"{counted(number, 'planned run')} {one if number == 1 else many}"
+        for number, one, many in (
+            (elsewhere, "needs a larger budget", "need a larger budget"),
+            (len(reasons) - elsewhere, "needs data that could not be had", "need data that could not be had"),
+        )
+        if number
+    ]
+    return f"{listed(parts)}."
 
 
 def workflow(edges: Sequence[tuple[str, str]]) -> str:

@@ -129,7 +129,7 @@ def duration(seconds: float) -> str:
     return f"{count(minutes // 60)}{SPACE}h {minutes % 60:02d}{SPACE}min"
 
 
-def date(moment: datetime.datetime) -> str:
+def date(moment: datetime.date) -> str:
     """A day as it is written in a title."""
     return f"{moment.day} {moment:%B %Y}"
 

@@ -20,6 +20,7 @@ from gon.reporting import describe, formats, tables
 from gon.reporting.collect import Claim, Report, Run, environment_facts
 from gon.reporting.svg import inline_svg
 from gon.results import ClaimResult, Comparison, FigureFile, Measurement
+from gon.runs import EXACT_MODELS
 
 TEMPLATES = PROJECT / "templates"
 TITLE = "Reproducing Gradient Origin Networks"
@@ -93,6 +94,7 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         EARLY=describe.EARLY,
         tables_of_data=tables.TABLES,
         environment_facts=environment_facts,
+        exact_models=EXACT_MODELS,
         **{
             function.__name__: function
             for function in (
@@ -103,6 +105,7 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
                 describe.findings,
                 describe.groups,
                 describe.left_out,
+                describe.left_out_words,
                 describe.measured,
                 describe.missing_words,
                 describe.open_reasons,
@@ -112,7 +115,10 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
                 describe.refuted_words,
                 describe.remedies,
                 describe.rests_on,
+                describe.run_epochs,
                 describe.so_far,
+                describe.span,
+                describe.table_epochs,
                 describe.tendency_words,
                 describe.terms,
                 describe.wanted,
