@@ -555,16 +555,15 @@ class Claim:
         quantity = min(whole, key=lambda m: sum(math.log(v) for v in chosen[m] if v is not None and v > 0))
         label = re.sub(", seed 0$", "", spec.label)
         name = f"{quantity}/{epochs} epochs/{len(runs)} seeds/{label}"
-        if name not in self._measurements:
-            kind = QUANTITIES[quantity]
-            values = [_seed_value(run, value, "") for run, value in zip(runs, chosen[quantity], strict=True)]
-            published = None
-            if isinstance(rule, ValueRule):
-                name += "/published"
-                published = rule.published.format(**dataclasses.asdict(spec))
-            if name not in self._measurements:
-                return self._measured(name, epochs, values, kind.title, kind.unit, label, quantity, published)
-        return self._measurements[name]
+        published = ""
+        if isinstance(rule, ValueRule):
+            published = rule.published.format(**dataclasses.asdict(spec))
+            name += "/published"
+        if name in self._measurements:
+            return self._measurements[name]
+        kind = QUANTITIES[quantity]
+        values = [_seed_value(run, value, "") for run, value in zip(runs, chosen[quantity], strict=True)]
+        return self._measured(name, epochs, values, kind.title, kind.unit, label, quantity, published)
 
     def _parameters(self, spec: RunSpec) -> Measurement:
         """Number of parameters of some settings, which follows from them alone."""

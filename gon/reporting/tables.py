@@ -134,8 +134,8 @@ TABLES: dict[str, tuple[str, dict[str, Column]]] = {
             ),
             "p_refuted": Column(
                 "number",
-                "That the pair is neither equal within the margin nor the other way round, or the value within"
-                " the tolerance (adjusted for all comparisons of the rule)",
+                "That the pair is neither equal within the margin nor the other way round, or the value "
+                "within the tolerance (adjusted for all comparisons of the rule)",
             ),
             "finding": Column("string", "What the comparison says"),
         },
