@@ -245,8 +245,6 @@ def _distance(comparison: Comparison) -> float:
 
 def outcome_words(verdict: Verdict) -> str:
     """The outcome as it is printed."""
-    if verdict.outcome == "inconclusive" and {"epochs", "images", "seeds", "left out"} & {*verdict.reasons}:
-        return "inconclusive at this budget"
     return "not run at this budget" if verdict.outcome == "not attempted" else verdict.outcome
 
 
