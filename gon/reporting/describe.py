@@ -10,6 +10,7 @@ from gon.catalogue import ACTIVATIONS
 from gon.params import OrderingRule, Rule, StructuralRule, ValueRule
 from gon.reporting.formats import count, counted, date, level, listed, percent, spelled
 from gon.results import (
+    QUANTITIES,
     ClaimResult,
     Comparison,
     Finding,
@@ -322,7 +323,7 @@ def remedies(verdict: Verdict) -> list[str]:
     rule = verdict.rule
     epochs, seeds = (0, 0) if isinstance(rule, StructuralRule) else (rule.epochs[-1], rule.seeds)
     words = {
-        "epochs": f"training for {counted(epochs, 'epoch')}, which continues these runs",
+        "epochs": f"{counted(epochs, 'epoch')} of training, by a budget that continues these runs",
         "images": "a budget that uses all images",
         "seeds": f"the rule’s {counted(seeds, 'seed')}",
         "left out": "the runs that were left out",
@@ -369,7 +370,7 @@ def terms(rule: Rule) -> str:
     if isinstance(rule, ValueRule) and rule.milestones:
         early = f", refuted early after {listed([count(n) for n in rule.milestones])}"
     return (
-        f"{version}; {limit}; level {level(1 - rule.alpha)}; {rule.quantity.replace('_', ' ')} after "
+        f"{version}; {limit}; level {level(1 - rule.alpha)}; {QUANTITIES[rule.quantity].title} after "
         f"{epochs}{early}; it rests on the seeds 0 to {rule.seeds - 1} and no others"
     )
 
@@ -378,12 +379,12 @@ def rests_on(verdict: Verdict) -> str:
     """What a decided verdict rests on."""
     rule = verdict.rule
     if isinstance(rule, StructuralRule):
-        return "By count, without training"
+        return "by count, without training"
     early = sorted({look.epochs for look in verdict.early if look.finding == "against the published"})
     epochs = early or rule.epochs
     noun = "epoch" if epochs == [1] else "epochs"
     shown = f"{listed([count(n) for n in epochs])} {noun}"
-    return f"After {shown}, with all images and {counted(verdict.seeds, 'seed')}"
+    return f"after {shown}, with all images and {counted(verdict.seeds, 'seed')}"
 
 
 def missing_words(measurement: Measurement) -> str:
