@@ -42,12 +42,12 @@ from gon.params import (
     PROJECT,
     Budget,
     ClaimParams,
+    LossRule,
     OrderingRule,
     PlannedRun,
     Request,
     Rule,
     StructuralRule,
-    TestedRule,
     ValueRule,
     load_study,
 )
@@ -533,13 +533,13 @@ class Claim:
             early += [self._loss(rule, spec, runs, e) for e in rule.milestones if e <= reached]
         return verdicts.judge_values(rule, measured, pairs, early, complete=complete, uses_all_images=whole)
 
-    def _of_rule(self, rule: TestedRule, spec: RunSpec) -> list[Run]:
+    def _of_rule(self, rule: LossRule, spec: RunSpec) -> list[Run]:
         """The loaded runs of some settings from the seeds that a rule names."""
         seeds = [0] if spec.model in EXACT_MODELS else range(rule.seeds)
         wanted = {dataclasses.replace(spec, seed=seed) for seed in seeds}
         return [run for run in self.runs if run.spec in wanted]
 
-    def _loss(self, rule: TestedRule, spec: RunSpec, runs: Sequence[Run], epochs: int) -> Measurement:
+    def _loss(self, rule: LossRule, spec: RunSpec, runs: Sequence[Run], epochs: int) -> Measurement:
         """What a rule compares: the measure of its loss after so many epochs.
 
         Of a model with an encoder the better of its batch norms' two modes counts, chosen for these settings
@@ -648,7 +648,7 @@ class Claim:
         return summarise(record, digest, f"{stem}.json", steps, kept, list(evaluations))
 
 
-def _epochs_of(rule: TestedRule, runs: Sequence[Run]) -> list[int]:
+def _epochs_of(rule: LossRule, runs: Sequence[Run]) -> list[int]:
     """The epochs of a rule that all runs have reached; the last that they have if they reached none."""
     reached = min(run.epochs for run in runs)
     return [epochs for epochs in rule.epochs if epochs <= reached] or [reached]

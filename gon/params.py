@@ -150,7 +150,7 @@ class BaseRule(Model):
     """Why the margin, the epochs and the seeds are what they are."""
 
 
-class TestedRule(BaseRule):
+class LossRule(BaseRule):
     """A rule on losses, which scatter over seeds and fall with training."""
 
     alpha: Annotated[float, pydantic.Field(gt=0, lt=0.5)]
@@ -164,7 +164,7 @@ class TestedRule(BaseRule):
     """It rests on the seeds from 0 to this number less one: all of them, and no others."""
 
 
-class OrderingRule(TestedRule):
+class OrderingRule(LossRule):
     """Judges which of two measurements is lower, pair by pair, seed by seed."""
 
     kind: Literal["ordering"]
@@ -174,7 +174,7 @@ class OrderingRule(TestedRule):
     """The pairs."""
 
 
-class ValueRule(TestedRule):
+class ValueRule(LossRule):
     """Judges whether measurements have their published values."""
 
     kind: Literal["value"]
@@ -422,7 +422,7 @@ class ClaimParams(Model):
                 f"{source}: the rule {rule.name!r} of {self.name} has nothing to compare with these "
                 f"parameters; it compares {'; '.join(compared) or 'nothing'}"
             )
-        named = max((rule.seeds for rule in self.rules if isinstance(rule, TestedRule)), default=None)
+        named = max((rule.seeds for rule in self.rules if isinstance(rule, LossRule)), default=None)
         for grid in self.runs if named is not None else ():
             for seed in self._values(grid.settings.get("seed", [])):
                 if not isinstance(seed, int) or seed >= (named or 0):

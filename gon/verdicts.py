@@ -60,7 +60,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gon.errors import UsageError
-from gon.params import OrderingRule, Rule, StructuralRule, TestedRule, ValueRule
+from gon.params import LossRule, OrderingRule, Rule, StructuralRule, ValueRule
 from gon.results import ClaimResult, Comparison, Finding, Measurement, Outcome, Reason, Tendency, Verdict
 from gon.statistics import ROUNDING, Array, Differences, differences, holm
 
@@ -405,7 +405,7 @@ class _Row:
     reasons: frozenset[Reason]
 
 
-def _pair_row(rule: TestedRule, first: Measurement, second: Measurement) -> _Row:
+def _pair_row(rule: LossRule, first: Measurement, second: Measurement) -> _Row:
     trained = [m for m in (first, second) if not m.exact] or [first]
     if len({m.epochs for m in trained}) > 1:
         raise UsageError(
@@ -432,7 +432,7 @@ def _value_row(rule: ValueRule, measurement: Measurement) -> _Row:
 
 
 def _row(
-    rule: TestedRule,
+    rule: LossRule,
     first: str,
     second: str | None,
     epochs: int,
@@ -473,13 +473,13 @@ def _without_scatter(samples: Sequence[Array]) -> bool:
     return any(len(sample) > 1 and float(np.std(sample, ddof=1)) <= ROUNDING for sample in samples)
 
 
-def _training(rule: TestedRule, measurement: Measurement) -> tuple[str, ...]:
+def _training(rule: LossRule, measurement: Measurement) -> tuple[str, ...]:
     """The runs behind a measurement, the same ones after any number of epochs."""
     seeds = (*range(rule.seeds), None)
     return tuple(value.run or "" for value in measurement.values if value.seed in seeds)
 
 
-def _by_seed(rule: TestedRule, measurement: Measurement) -> dict[int | None, float | None]:
+def _by_seed(rule: LossRule, measurement: Measurement) -> dict[int | None, float | None]:
     values = {v.seed: v.value for v in measurement.values}
     if len(values) != len(measurement.values) or (None in values and len(values) > 1):
         raise UsageError(f"rule {rule.name}: {measurement.name} has two values of one seed")
@@ -491,7 +491,7 @@ def _log(value: float | None) -> float:
     return math.log(value) if value is not None and math.isfinite(value) and value > 0 else math.nan
 
 
-def _ratios(rule: TestedRule, rows: Sequence[_Row]) -> Differences:
+def _ratios(rule: LossRule, rows: Sequence[_Row]) -> Differences:
     logs = np.asarray([row.logs for row in rows], dtype=np.float64)
     return differences(logs.reshape(len(rows), rule.seeds))
 

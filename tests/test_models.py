@@ -37,6 +37,8 @@ SMALL = {
 }
 
 
+COMPILED = ["tied_autoencoder", "vae", "variational_gon", "implicit_gon"]
+"""Beside GON and the detached GON, see tests/test_science.py."""
 IDLE_BIASES = [f"decoder.deconv{i}.bias" for i in (1, 2, 3)]
 
 
@@ -353,9 +355,7 @@ def test_a_continued_run_of_every_model_equals_an_uninterrupted_one(model: str, 
 
 
 @pytest.mark.filterwarnings("default")  # of torch's compiler about parts of torch
-@pytest.mark.parametrize(
-    "model", ["autoencoder", "tied_autoencoder", "glo", "vae", "variational_gon", "implicit_gon"]
-)
+@pytest.mark.parametrize("model", COMPILED)
 def test_a_compiled_step_of_every_model_is_the_same_and_continues_bit_for_bit(
     model: str, images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,8 +383,11 @@ def test_a_compiled_step_of_every_model_is_the_same_and_continues_bit_for_bit(
 
 def test_compiling_leaves_a_run_as_it_was(images: Tensor) -> None:
     """Weights, buffers, random stream and moments, also where the compiler fails."""
-    for model in ("vae", "glo"):
+    for model in COMPILED:
         run = start(spec_of(model), images)
+        run.step(torch.arange(64))
+        for optimizer in run.optimizers:
+            optimizer.zero_grad()
         before = copy.deepcopy(run.state())
         for failing in (True, False):
             with pytest.MonkeyPatch.context() as patch:
@@ -404,6 +407,13 @@ def test_compiling_leaves_a_run_as_it_was(images: Tensor) -> None:
 
 def failed(*_: Tensor) -> Tensor:
     raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("model", ["autoencoder", "glo", "pca"])
+def test_where_compiling_does_not_pay_a_run_stays_as_it_is(model: str, images: Tensor) -> None:
+    run = start(spec_of(model), images)
+    run.compile(1)
+    assert run.compiled == "no"
 
 
 def losses_of(store: RunStore, spec: RunSpec, epochs: int) -> list[tuple[float, float]]:

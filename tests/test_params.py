@@ -1,5 +1,6 @@
 """Grids of runs: what a budget includes, what it leaves out, and what is refused."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -8,16 +9,17 @@ import yaml
 
 from gon import data
 from gon.errors import UsageError
-from gon.params import PROJECT, Study, load_study
+from gon.params import PROJECT, LossRule, Study, load_study, read_yaml
 from gon.runs import RunSpec
 
 
 def study_with(tmp_path: Path, claim: str, change: dict[str, object], budget: str = "quick") -> Study:
-    """The project's parameters with one claim's file changed."""
+    """The project's parameters with one claim's file changed; with other runs it has no rules."""
     folder = tmp_path / "params"
     shutil.copytree(PROJECT / "params", folder)
     path = folder / "claims" / f"{claim}.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **change}))
+    without: dict[str, object] = {"rules": [], "primary": None} if "runs" in change else {}
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **without, **change}))
     return load_study(budget, params=folder)
 
 
@@ -88,7 +90,12 @@ def test_a_wrong_entry_is_named(tmp_path: Path, change: dict[str, object], messa
 
 
 def test_budgets_say_how_many_seeds_and_a_person_may_change_it() -> None:
-    assert [load_study(name).budget.seeds for name in ("quick", "standard", "paper")] == [1, 3, 5]
+    assert [load_study(name).budget.seeds for name in ("quick", "standard", "paper", "reference")] == [
+        1,
+        5,
+        5,
+        5,
+    ]
     study = load_study("quick", ["seeds=2"])
     runs = [run.spec for run in study.plan() if "two_step" in run.claims]
     assert sorted((spec.inner_steps, spec.seed) for spec in runs) == [(1, 0), (1, 1), (2, 0), (2, 1)]
@@ -104,9 +111,127 @@ def test_a_seed_in_a_grid_stands_and_a_computed_model_has_one(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("version", 0), ("date", "soon"), ("alpha", 1.5), ("margin", -0.1), ("needs_seeds", 1)]
+    ("key", "value"),
+    [
+        ("version", 0),
+        ("date", "soon"),
+        ("alpha", 1.5),
+        ("margin", -0.1),
+        ("seeds", 2),
+        ("epochs", []),
+        ("epochs", [5, 1]),
+        ("quantity", "accuracy"),
+        ("compare", {"lower": {"inner_steps": 2}}),
+        ("compare", {"falling": {"inner_steps": 2}}),
+        ("compare", {"falling": {"inner_steps": [1, 2]}, "lower": {"inner_steps": 1}}),
+    ],
 )
 def test_a_rule_that_is_no_rule_is_refused(tmp_path: Path, key: str, value: object) -> None:
     rules = yaml.safe_load((PROJECT / "params/claims/two_step.yaml").read_text())["rules"]
     with pytest.raises(UsageError, match=f"two_step.yaml.*{key}"):
-        study_with(tmp_path, "two_step", {"rules": [{**rules[0], key: value}]})
+        study_with(tmp_path, "two_step", {"rules": [{**rules[0], key: value}, *rules[1:]]})
+
+
+def test_a_claim_with_rules_names_its_primary_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="primary: missing; one of the rules lower_training_loss, .* is"):
+        study_with(tmp_path, "two_step", {"primary": None})
+    with pytest.raises(UsageError, match="primary: there is no rule 'x'"):
+        study_with(tmp_path / "other", "two_step", {"primary": "x"})
+
+
+def settings(pairs: list[tuple[RunSpec, RunSpec]], *keys: str) -> list[tuple[tuple[object, ...], ...]]:
+    return [tuple(tuple(getattr(spec, key) for key in keys) for spec in pair) for pair in pairs]
+
+
+def test_a_rule_expands_to_the_pairs_of_its_file() -> None:
+    study = load_study("quick")
+    rules = {(claim.name, rule.name): (claim, rule) for claim in study.claims for rule in claim.rules}
+
+    def pairs(claim: str, rule: str) -> list[tuple[RunSpec, RunSpec]]:
+        params, found = rules[claim, rule]
+        return params.pairs(found, study.budget)
+
+    assert settings(pairs("two_step", "lower_training_loss"), "inner_steps") == [((2,), (1,))]
+    assert settings(pairs("latent_size", "larger_is_better"), "dataset", "latent_dim") == [
+        ((dataset, large), (dataset, small))
+        for dataset in ("mnist", "fashion-mnist")
+        for small, large in ((64, 128), (128, 256))
+    ]
+    others = [low for _, low in pairs("activations", "elu_is_lowest")]
+    assert [spec.activation for spec in others] == ["relu", "tanh", "leaky_relu", "softplus"]
+    assert (
+        settings(pairs("model_comparison", "same_parameters"), "model", "width", "latent_dim")
+        == [(("gon", 29, 256), ("autoencoder", 16, 256))] * 2
+    )
+    assert len(pairs("model_comparison", "lowest_mnist")) == 10
+
+
+def test_rules_of_the_reference_budget_find_every_run_that_they_compare() -> None:
+    """At the published lengths, from the seeds that they name: nothing is left out by the plan."""
+    study = load_study("reference")
+    planned = {run.spec: run.epochs for run in study.plan()}
+    for claim in study.claims:
+        for rule in claim.rules:
+            for spec in {spec for pair in claim.pairs(rule, study.budget) for spec in pair}:
+                if not isinstance(rule, LossRule):
+                    continue
+                for seed in range(rule.seeds) if spec.model != "pca" else [0]:
+                    epochs = spec.epochs_at(rule.epochs[-1])
+                    run = dataclasses.replace(spec, seed=seed)
+                    assert planned.get(run, 0) >= epochs, (rule.name, run)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("two_step.inner_steps=[1]", "the rule 'lower_training_loss' of two_step has nothing to compare"),
+        ("latent_size.latent_dims=[64]", "the rule 'larger_is_better' of latent_size has nothing to compare"),
+        ("latent_size.latent_dims=[64, 64]", "64 occurs more than once"),
+        ("epochs=010", "'010' means different things"),
+        ("epochs=1:30", "'1:30' means different things"),
+        ("epochs=1_0", "'1_0' means different things"),
+        ("seeds=0x3", "'0x3' means different things"),
+        ("two_step.latent_dim=yes", "'yes' means different things"),
+        ("two_step.dataset=no", "'no' means different things"),
+    ],
+)
+def test_parameters_that_leave_nothing_to_do_or_to_guess_are_refused_at_once(
+    override: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=f"--set .*{message}"):
+        load_study("quick", [override])
+
+
+def test_a_number_in_scientific_notation_is_a_number() -> None:
+    assert read_yaml("[1e-4, 2.5E3, '1e-4', 010a]") == [1e-4, 2500.0, "1e-4", "010a"]
+    with pytest.raises(yaml.YAMLError, match="the key 'a' occurs more than once"):
+        read_yaml("{a: 1, a: 2}")
+
+
+def test_a_seed_that_no_rule_names_is_refused(tmp_path: Path) -> None:
+    whole = yaml.safe_load((PROJECT / "params/claims/two_step.yaml").read_text())
+    runs = [{**whole["runs"][0], "seed": [0, 3]}]
+    change = {"runs": runs, "rules": whole["rules"], "primary": whole["primary"]}
+    with pytest.raises(UsageError, match="runs.seed: 3 is named by no rule; allowed are 0 to 2"):
+        study_with(tmp_path, "two_step", change)
+
+
+def test_a_grid_goes_as_far_as_it_says_and_a_person_may_change_it(tmp_path: Path) -> None:
+    runs = [
+        {"latent_dim": 8},
+        {"latent_dim": 8, "at": {"quick": {"epochs": 7, "seeds": 2, "stages": [3, 4]}}},
+    ]
+    study = study_with(tmp_path, "two_step", {"runs": runs})
+    planned = {run.spec.seed: run for run in study.plan() if "two_step" in run.claims}
+    assert {seed: (run.epochs, dict(run.stages)) for seed, run in planned.items()} == {
+        0: (7, {1: 9, 7: 3}),
+        1: (7, {7: 4}),
+    }
+    study = load_study("quick", ["epochs=2", "seeds=1"], params=tmp_path / "params")
+    assert [run.epochs for run in study.plan() if "two_step" in run.claims] == [2]
+
+
+def test_run_stores_may_lie_outside_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load_study("quick").budget.run_store.root == PROJECT / "runs" / "full"
+    monkeypatch.setenv("GON_RUNS_DIR", str(tmp_path))
+    assert load_study("quick").budget.run_store.root == tmp_path / "full"
