@@ -1,6 +1,7 @@
 """Claim results to render: the real classes and rules, the project's own parameters, and made-up losses."""
 
 import random
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -73,7 +74,9 @@ def begin(
     folder: Path, params: ClaimParams, budget: Budget, wanted: Mapping[RunSpec, int], loss: Loss
 ) -> Claim:
     """A claim whose runs, each of so many epochs, have the losses given, with a figure of them."""
-    store = RunStore(folder.parent / ".store")
+    root = folder.with_name(f".{folder.name}.runs")
+    shutil.rmtree(root, ignore_errors=True)  # another call may have made up other losses
+    store = RunStore(root)
     claim = Claim(params, budget, folder)
     claim.runs = [
         Run(spec, record(store, spec, epochs, loss(spec)), store, budget.epochs)

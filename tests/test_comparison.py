@@ -38,9 +38,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Some reports. Tests only read them."""
     folder = tmp_path_factory.mktemp("reports")
     return {
-        "one": make_report(folder / "one", *CLAIMS, needs_epochs=1),
-        "again": make_report(folder / "again", *CLAIMS, needs_epochs=1),
-        "worse": make_report(folder / "worse", *CLAIMS, needs_epochs=1, loss=worse_second_step),
+        "one": make_report(folder / "one", *CLAIMS, rule_epochs=1),
+        "again": make_report(folder / "again", *CLAIMS, rule_epochs=1),
+        "worse": make_report(folder / "worse", *CLAIMS, rule_epochs=1, loss=worse_second_step),
         "longer": make_report(folder / "longer", "two_step", budget="standard", overrides=("seeds=2",)),
     }
 

@@ -302,7 +302,7 @@ def open_reasons(verdict: Verdict) -> list[str]:
     """Why a verdict is open."""
     rule = verdict.rule
     if isinstance(rule, StructuralRule):
-        return ["some of what it compares is not part of this budget" for _ in verdict.reasons]
+        return ["some of what it compares was not run"]
     limits = "margin or zero" if isinstance(rule, OrderingRule) else "tolerance"
     words = {
         "epochs": f"the runs have {counted(verdict.epochs, 'epoch')}, and the rule compares after "
