@@ -60,7 +60,8 @@ class Model(nn.Module):
     capturable
         Whether a training step can be recorded as a CUDA graph.
     compilable
-        Whether `training_loss` can be compiled, and that saves more than a tenth of a step.
+        Whether `training_loss` can be compiled, and that saves a tenth of a step or so: more than compiling
+        costs within some ten epochs.
     training_loss
         What `losses` computes, or its compiled form: a function of tensors alone, so that what a model
         draws or looks up for a step is an argument of it.
@@ -229,6 +230,8 @@ class GradientOriginNetwork(Model):
 
 class Autoencoder(Model):
     """The same decoder behind an encoder that mirrors it."""
+
+    compilable = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)

@@ -98,7 +98,7 @@ def test_models_of_a_seed_share_decoder_and_batches(model: str, images: Tensor) 
     for i, run in enumerate((gon, other)):
         step = run.step
         run.step = lambda batch, i=i, step=step: (seen[i].append(batch), step(batch))[1]  # type: ignore[method-assign,misc]
-        run.train_epoch()
+        run.train_steps(10)
     assert len(seen[0]) == 10
     assert torch.equal(torch.stack(seen[0]), torch.stack(seen[1]))
 
@@ -155,14 +155,14 @@ def test_tied_weights_are_tied(images: Tensor) -> None:
 
 def test_glo_fits_validation_latents_and_leaves_the_rest_untouched(images: Tensor) -> None:
     run = start(spec_of("glo"), images)
-    run.train_epoch()
+    run.train_steps(10)
     model = run.model
     assert isinstance(model, GenerativeLatentOptimisation)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     generator = torch.random.get_rng_state()
-    validation_loss(model, images[:128])
-    make_images(model, images, images[:128])
-    evaluation.evaluate(model, images[:128], "fitting")
+    validation_loss(model, images[:64])
+    make_images(model, images, images[:64])
+    evaluation.evaluate(model, images[:64], "fitting")
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert torch.equal(torch.random.get_rng_state(), generator)
@@ -181,7 +181,7 @@ def test_a_step_of_glo_moves_the_latents_of_its_batch_only(images: Tensor) -> No
 def test_more_fitting_steps_fit_the_latents_of_glo_better(images: Tensor) -> None:
     run = start(spec_of("glo", learning_rate=1e-3), images)
     for _ in range(8):
-        run.train_epoch()
+        run.train_steps(10)  # no validation, which fits latents too
     losses = evaluation.evaluate(run.model, images[:128], "fitting")
     assert losses["50"] < losses["10"] < losses["1"]
 
