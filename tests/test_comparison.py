@@ -72,7 +72,7 @@ def test_other_losses_show_as_numbers_verdicts_and_runs_and_nothing_else(reports
     assert float(row.second) / float(row.first) == pytest.approx(1.5, abs=0.01)
     assert row.note == "+50%"
     assert not any(what.startswith("one inner step, validation") for what in numbers)
-    assert len(differing["Verdicts"]) == 2
+    assert len(differing["Verdicts"]) == 4
     for verdict in differing["Verdicts"]:
         assert "points: as published" in verdict.first and "points: against the published" in verdict.second
     assert len(differing["Runs"]) == 1 and "2 inner steps" in differing["Runs"][0].what
