@@ -38,9 +38,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Some reports. Tests only read them."""
     folder = tmp_path_factory.mktemp("reports")
     return {
-        "one": make_report(folder / "one", *CLAIMS, needs_epochs=1),
-        "again": make_report(folder / "again", *CLAIMS, needs_epochs=1),
-        "worse": make_report(folder / "worse", *CLAIMS, needs_epochs=1, loss=worse_second_step),
+        "one": make_report(folder / "one", *CLAIMS, rule_epochs=1),
+        "again": make_report(folder / "again", *CLAIMS, rule_epochs=1),
+        "worse": make_report(folder / "worse", *CLAIMS, rule_epochs=1, loss=worse_second_step),
         "longer": make_report(folder / "longer", "two_step", budget="standard", overrides=("seeds=2",)),
     }
 
@@ -72,7 +72,7 @@ def test_other_losses_show_as_numbers_verdicts_and_runs_and_nothing_else(reports
     assert float(row.second) / float(row.first) == pytest.approx(1.5, abs=0.01)
     assert row.note == "+50%"
     assert not any(what.startswith("one inner step, validation") for what in numbers)
-    assert len(differing["Verdicts"]) == 2
+    assert len(differing["Verdicts"]) == 4
     for verdict in differing["Verdicts"]:
         assert "points: as published" in verdict.first and "points: against the published" in verdict.second
     assert len(differing["Runs"]) == 1 and "2 inner steps" in differing["Runs"][0].what

@@ -81,7 +81,13 @@ def make_protocol(folder: Path, ratios: dict[str, float]) -> None:
     """The result of the claim about the protocol, with ratios of evaluations as its notebook derives them."""
     study = load_study("quick")
     params = study.claim("protocol")
-    claim = begin(folder, params, study.budget, params.specs(study.budget), plausible_loss)
+    claim = begin(
+        folder,
+        params,
+        study.budget,
+        dict.fromkeys(params.specs(study.budget), study.budget.epochs),
+        plausible_loss,
+    )
     for name, ratio in ratios.items():
         (replicates,) = claim.select(model="gon" if name.startswith("GON") else "autoencoder")
         claim.derive(

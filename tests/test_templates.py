@@ -1,14 +1,16 @@
 """The templates: numbers are never typed into results prose, and foreign text is never markup."""
 
 from pathlib import Path
+from typing import get_args
 
 import pypandoc
 import pytest
 
-from gon.params import PROJECT
-from gon.reporting import formats
+from gon.params import PROJECT, load_study
+from gon.reporting import describe, formats
 from gon.reporting.lint import find_typed_digits
 from gon.reporting.svg import inline_svg
+from gon.results import ClaimResult, Comparison, Finding, Measurement, Reason, Verdict
 
 
 def test_no_digit_is_typed_into_results_prose():
@@ -77,6 +79,18 @@ def test_small_formats():
     assert [formats.percent(x) for x in (0.05, 0.099, 0.1534, 0.5)] == ["5%", "9.9%", "15%", "50%"]
     assert [formats.percent(x) for x in (0.0, 1e-3, 8.2e-6, 1e-15)] == ["0%", "0.1%", "0.00082%", "0%"]
     assert [formats.change(x) for x in (None, -0.14, 0.02, 0.0)] == ["–", "\u221214%", "+2%", "0%"]
+    assert [formats.change(x) for x in (72.06, -0.9866, 4.5, -0.8, -0.79, 3.9)] == [
+        "73 times higher",
+        "75 times lower",
+        "5.5 times higher",
+        "5.0 times lower",
+        "\u221279%",
+        "+390%",
+    ]
+    assert formats.bounds((-0.19, 0.02)) == "\u221219% to +2%"
+    assert formats.bounds((-0.99, -0.9)) == "10 to 100 times lower"
+    assert formats.bounds((1.0, 7.0)) == "+100% to 8.0 times higher"
+    assert [formats.level(1 - alpha) for alpha in (0.05, 0.025, 0.01)] == ["95%", "97.5%", "99%"]
     assert [formats.published(x) for x in (0.4, 2.4, 1.36, 0.125)] == ["0.40", "2.40", "1.36", "0.125"]
     assert [formats.counted(n, "epoch") for n in (1, 50)] == ["1 epoch", "50 epochs"]
     assert formats.listed(["a", "b", "c"]) == "a, b and c"
@@ -91,6 +105,82 @@ def test_every_ascii_character_survives_markdown():
         assert (
             pypandoc.convert_text(markdown, "plain", "markdown", extra_args=["--wrap=none"]).strip() == text
         )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "where", "names"),
+    [
+        (
+            "MNIST, latent 64, ELU",
+            "MNIST, autoencoder, latent 64, ELU",
+            "MNIST, latent 64",
+            ("GON", "autoencoder"),
+        ),
+        ("MNIST, latent 128, ELU", "MNIST, latent 64, ELU", "MNIST", ("latent 128", "latent 64")),
+        ("MNIST, latent 64, ELU", "MNIST, latent 64, ReLU", "MNIST, latent 64", ("ELU", "ReLU")),
+        (
+            "MNIST, latent 64, ELU, 2 inner steps",
+            "MNIST, latent 64, ELU",
+            "MNIST, latent 64",
+            ("2 inner steps", "1 inner step"),
+        ),
+        ("MNIST, latent 64, ELU", "MNIST, PCA, latent 64", "MNIST, latent 64", ("GON, ELU", "PCA")),
+        ("the same", "the same", "", ("the same", "the same")),
+    ],
+)
+def test_a_pair_is_named_by_what_differs(first, second, where, names):
+    def measurement(name: str, label: str) -> Measurement:
+        return Measurement(
+            name=name, label=label, quantity="loss", unit="", value=1.0, epochs=1, values=[], recorded=None
+        )
+
+    result = ClaimResult.model_construct(measurements=[measurement("a", first), measurement("b", second)])
+    comparison = Comparison(
+        first="a", second="b", epochs=1, seeds=1, relative_difference=0.0, finding="too close to tell"
+    )
+    (pair,) = describe.pairs(result, [comparison])
+    assert (pair.where, pair.names) == (where, names)
+
+
+def test_every_finding_reason_and_outcome_has_its_words():
+    assert set(describe.FINDINGS) == set(get_args(Finding))
+    assert set(describe.WANTS) == set(get_args(Reason))
+    rules = [rule for claim in load_study().claims for rule in claim.rules]
+    assert {rule.kind for rule in rules} == {"ordering", "value", "structural"}
+    for rule in rules:
+        assert f"version {rule.version} of" in describe.terms(rule)
+        for tendency in (*get_args(Finding), "mixed"):
+            verdict = Verdict(
+                rule=rule,
+                outcome="inconclusive",
+                tendency=tendency,
+                reasons=list(get_args(Reason)),
+                epochs=1,
+                seeds=2,
+                comparisons=[],
+            )
+            assert describe.tendency_words(verdict) in describe.so_far(verdict)
+            reasons = 1 if rule.kind == "structural" else len(get_args(Reason))
+            assert len(describe.open_reasons(verdict)) == reasons
+            assert describe.remedies(verdict)
+
+
+def test_more_seeds_are_never_said_to_change_a_verdict():
+    rule = load_study().claim("two_step").rules[0]
+    verdict = Verdict(
+        rule=rule,
+        outcome="inconclusive",
+        tendency="mixed",
+        reasons=["overlap"],
+        epochs=1,
+        seeds=3,
+        comparisons=[],
+    )
+    (remedy,) = describe.remedies(verdict)
+    assert (
+        remedy.startswith("a new version of the rule only")
+        and "more seeds are shown but not judged" in remedy
+    )
 
 
 def test_typst_strings_hold_their_text():

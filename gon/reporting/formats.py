@@ -65,14 +65,43 @@ def percent(value: float) -> str:
 
 
 def change(value: float | None) -> str:
-    """A relative difference with its sign; a dash if there is none to tell."""
+    """A relative difference with its sign, or as a factor from five on; a dash if there is none to tell."""
     if value is None:
         return "–"
+    if (factor := _factor(value)) is not None:
+        return f"{_times(factor)} times {'higher' if value > 0 else 'lower'}"
     text = percent(value)
     # A difference that prints as nothing has no direction either.
     if not re.search("[1-9]", text):
         return text
     return ("+" if value > 0 else MINUS) + text
+
+
+def bounds(interval: tuple[float, float]) -> str:
+    """The interval of a relative difference."""
+    factors = [_factor(value) for value in interval]
+    if None not in factors and (interval[0] > 0) == (interval[1] > 0):
+        low, high = sorted(factor for factor in factors if factor is not None)
+        return f"{_times(low)} to {_times(high)} times {'higher' if interval[0] > 0 else 'lower'}"
+    return f"{change(interval[0])} to {change(interval[1])}"
+
+
+def _factor(relative_difference: float) -> float | None:
+    """How many times higher or lower; None where a percentage says it better."""
+    ratio = 1 + relative_difference
+    if ratio <= 0:
+        return None
+    factor = max(ratio, 1 / ratio)
+    return factor if factor >= 5 else None
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.1f}" if factor < 9.95 else count(round(factor))
+
+
+def level(confidence: float) -> str:
+    """A level of confidence as a percentage, with every digit that it has."""
+    return f"{100 * confidence:.6g}%"
 
 
 def spread(interval: tuple[float, float]) -> str:
@@ -88,7 +117,7 @@ def p_value(value: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A wall time in the two units that matter."""
+    """A time in the two units that matter."""
     if seconds < 60:
         return f"{number(seconds)}{SPACE}s" if seconds < 59.5 else f"1{SPACE}min"
     minutes = round(seconds / 60)
@@ -100,7 +129,7 @@ def duration(seconds: float) -> str:
     return f"{count(minutes // 60)}{SPACE}h {minutes % 60:02d}{SPACE}min"
 
 
-def date(moment: datetime.datetime) -> str:
+def date(moment: datetime.date) -> str:
     """A day as it is written in a title."""
     return f"{moment.day} {moment:%B %Y}"
 

@@ -20,6 +20,7 @@ from gon.reporting import describe, formats, tables
 from gon.reporting.collect import Claim, Report, Run, environment_facts
 from gon.reporting.svg import inline_svg
 from gon.results import ClaimResult, Comparison, FigureFile, Measurement
+from gon.runs import EXACT_MODELS
 
 TEMPLATES = PROJECT / "templates"
 TITLE = "Reproducing Gradient Origin Networks"
@@ -78,6 +79,8 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         p_value=formats.p_value,
         percent=formats.percent,
         change=formats.change,
+        bounds=formats.bounds,
+        level=formats.level,
         duration=formats.duration,
         date=formats.date,
         listed=formats.listed,
@@ -87,19 +90,40 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
     made.globals.update(
         title=TITLE,
         subtitle=SUBTITLE,
-        rankings=describe.rankings,
-        findings=describe.findings,
-        within_margin=describe.within_margin,
         FINDINGS=describe.FINDINGS,
-        REASONS=describe.REASONS,
-        TENDENCIES=describe.TENDENCIES,
+        EARLY=describe.EARLY,
         tables_of_data=tables.TABLES,
-        closest=describe.closest,
-        farthest=describe.farthest,
-        outcome_words=describe.outcome_words,
-        missing_words=describe.missing_words,
-        left_out=describe.left_out,
         environment_facts=environment_facts,
+        exact_models=EXACT_MODELS,
+        **{
+            function.__name__: function
+            for function in (
+                describe.answer,
+                describe.answer_rows,
+                describe.closest,
+                describe.farthest,
+                describe.findings,
+                describe.groups,
+                describe.left_out,
+                describe.left_out_words,
+                describe.measured,
+                describe.missing_words,
+                describe.open_reasons,
+                describe.outcome_words,
+                describe.outcomes,
+                describe.pairs,
+                describe.refuted_words,
+                describe.remedies,
+                describe.rests_on,
+                describe.run_epochs,
+                describe.so_far,
+                describe.span,
+                describe.table_epochs,
+                describe.tendency_words,
+                describe.terms,
+                describe.wanted,
+            )
+        },
     )
     return made
 
@@ -161,7 +185,7 @@ def render_markdown(report: Report, target: Target) -> str:
         return by_digest[digest]
 
     def home(measurement: Measurement) -> str:
-        """Anchor of the runs behind a measured number."""
+        """Anchor of the runs behind a measured number, which must have some."""
         return report.replicates_of(measurement).anchor
 
     target_environment.globals.update(
@@ -201,10 +225,6 @@ def render_markdown(report: Report, target: Target) -> str:
         """A relative difference, linked to the runs on both sides."""
         return inline("difference", result=result, comparison=comparison)
 
-    def lead(ranking: describe.Ranking) -> Trusted:
-        """By how much the lowest of a ranking lies below the next, linked to the runs of both."""
-        return inline("lead", ranking=ranking)
-
     def given(text: str) -> Trusted:
         """A text whose digits come from the parameters, and not from runs."""
         return Trusted(f"[{formats.escape_markdown(text)}]{{.given}}")
@@ -216,7 +236,7 @@ def render_markdown(report: Report, target: Target) -> str:
         return Trusted(f"@{key}" if key in known else formats.escape_markdown(key))
 
     prose = environment("markdown")
-    prose.globals.update(show=show, value=value, difference=difference, lead=lead, given=given)
+    prose.globals.update(show=show, value=value, difference=difference, given=given)
     prose.globals.update(cite=cite, report=report, target=target)
     return prose.get_template("report.md").render()
 
