@@ -126,7 +126,9 @@ def _rule(verdict: Verdict) -> str:
     if rule.kind == "structural":
         return f"version {rule.version}, at most {rule.at_most:g}"
     threshold = rule.margin if rule.kind == "ordering" else rule.tolerance
-    needed = f"{', '.join(map(str, rule.epochs))} epochs, {counted(rule.seeds, 'seed')}"
+    *earlier, last = rule.epochs
+    epochs = ", ".join([*map(str, earlier), counted(last, "epoch")])
+    needed = f"{epochs}, {counted(rule.seeds, 'seed')}"
     return f"version {rule.version}, {100 * threshold:g}%, level {rule.alpha:g}, {needed}"
 
 

@@ -126,8 +126,8 @@ def change_result(report: Path, target: Path, change: Callable[[dict[str, Any]],
             "Settings",
             Row(
                 "two_step: rule lower_training_loss",
-                "version 2, 5%, 1 epoch, 3 seeds",
-                "version 2, 50%, 1 epoch, 3 seeds",
+                "version 3, 5%, level 0.025, 1 epoch, 3 seeds",
+                "version 3, 50%, level 0.025, 1 epoch, 3 seeds",
             ),
         ),
     ],
@@ -154,7 +154,7 @@ def test_the_terminal_shows_tables_that_fit_it(reports: dict[str, Path]) -> None
     assert titles == ["Numbers", "Verdicts", "Runs"]
     assert "+50%" in done.stdout
     assert lines[-1] == "no difference in settings, environment"
-    assert "numbers: " in lines[-2] and "verdicts: 2 differences" in lines[-2]
+    assert "numbers: " in lines[-2] and "verdicts: 4 differences" in lines[-2]
 
 
 def test_what_cannot_be_compared_is_named_with_a_status_of_its_own(
