@@ -15,6 +15,8 @@ from gon.acquisition import ensure
 from gon.errors import UsageError
 from gon.evaluation import evaluate, running_validation_loss, to_float, validation_loss
 from gon.models import (
+    GLO_FITTING_LEARNING_RATE,
+    GLO_FITTING_STEPS,
     Autoencoder,
     GenerativeLatentOptimisation,
     GradientOriginNetwork,
@@ -261,7 +263,13 @@ def test_glo_fits_with_running_statistics_too(trained: Callable[..., Model], ima
     decoder = decoder_of(model).eval()
     total = 0.0
     for x, counted in batches(images):
-        total += errors(decoder, fitted(decoder, x, steps=50, rate=0.001), x)[:counted].sum().item()
+        total += (
+            errors(decoder, fitted(decoder, x, steps=GLO_FITTING_STEPS, rate=GLO_FITTING_LEARNING_RATE), x)[
+                :counted
+            ]
+            .sum()
+            .item()
+        )
     assert running_validation_loss(model, images) == pytest.approx(total / VALIDATION, rel=1e-4)
 
 

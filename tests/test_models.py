@@ -37,7 +37,7 @@ SMALL = {
 }
 
 
-COMPILED = ["tied_autoencoder", "vae", "variational_gon", "implicit_gon"]
+COMPILED = ["autoencoder", "tied_autoencoder", "vae", "variational_gon", "implicit_gon"]
 """Beside GON and the detached GON, see tests/test_science.py."""
 IDLE_BIASES = [f"decoder.deconv{i}.bias" for i in (1, 2, 3)]
 
@@ -345,7 +345,7 @@ def test_a_continued_run_of_every_model_equals_an_uninterrupted_one(model: str, 
     first = training.train(spec, 1, parts)
     training.train(spec, 3, parts)
     assert losses_of(whole, spec, 3) == losses_of(parts, spec, 3)
-    assert whole.load_steps(spec, 3) == parts.load_steps(spec, 3)
+    assert whole.load_steps(spec, 3).tobytes() == parts.load_steps(spec, 3).tobytes()
     assert whole.load_images(spec, 3) == parts.load_images(spec, 3)
     checkpoint = whole.checkpoint_path(spec).read_bytes()
     shorter = training.train(spec, 1, whole)  # after the longer one
@@ -367,7 +367,7 @@ def test_a_compiled_step_of_every_model_is_the_same_and_continues_bit_for_bit(
     for epochs in (1, 2, 3):
         training.train(spec, epochs, parts)
     assert losses_of(whole, spec, 3) == losses_of(parts, spec, 3)
-    assert whole.load_steps(spec, 3) == parts.load_steps(spec, 3)
+    assert whole.load_steps(spec, 3).tobytes() == parts.load_steps(spec, 3).tobytes()
     assert whole.load_images(spec, 3) == parts.load_images(spec, 3)
     (session,) = whole.load(spec, 3).sessions
     if not any(map(shutil.which, ("c++", "g++", "clang++"))):
@@ -378,7 +378,7 @@ def test_a_compiled_step_of_every_model_is_the_same_and_continues_bit_for_bit(
     eager = RunStore(tmp_path / "eager")
     training.train(spec, 3, eager)
     assert whole.load_steps(spec, 3) == pytest.approx(eager.load_steps(spec, 3), rel=1e-4)
-    assert whole.load_steps(spec, 3) != eager.load_steps(spec, 3)
+    assert whole.load_steps(spec, 3).tobytes() != eager.load_steps(spec, 3).tobytes()
 
 
 def test_compiling_leaves_a_run_as_it_was(images: Tensor) -> None:
@@ -409,7 +409,7 @@ def failed(*_: Tensor) -> Tensor:
     raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("model", ["autoencoder", "glo", "pca"])
+@pytest.mark.parametrize("model", ["glo", "pca"])
 def test_where_compiling_does_not_pay_a_run_stays_as_it_is(model: str, images: Tensor) -> None:
     run = start(spec_of(model), images)
     run.compile(1)

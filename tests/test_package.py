@@ -63,14 +63,8 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
 
 
-KINDS = {
-    "boolean": "b",
-    "integer": "iu",
-    "number": "fiu",
-    "string": "OUT",
-    "datetime": "OUTM",
-    "date": "OUTM",
-}
+KINDS = {"integer": "iu", "number": "fiu", "string": "OUT", "datetime": "OUTM", "date": "OUTM"}
+KINDS["boolean"] = "b"
 
 
 def test_the_dictionary_describes_every_file_and_every_column_and_no_other(report: Path) -> None:
