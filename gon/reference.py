@@ -315,8 +315,8 @@ def _handled(stop: Callable[[int, FrameType | None], None]) -> Iterator[None]:
 def keep_records(study: Study, store: RunStore, folder: Path) -> int:
     """Copy what has finished of a study into a folder of reference records.
 
-    With each record go its steps and evaluations; images of seed 0 at a run's last record only; weights of
-    seed 0 at 500 epochs only; no checkpoints. What is there already is never altered: a file of steps may
+    With each record go its steps and evaluations; images of seed 0 at 50 and 500 epochs, or where the run ends;
+    weights of seed 0 at 500 epochs only; no checkpoints. What is there already is never altered: a file of steps may
     grow by what a longer training added.
 
     Parameters
@@ -338,23 +338,23 @@ def keep_records(study: Study, store: RunStore, folder: Path) -> int:
     GonError
         If a record is damaged, or another one stands in its place.
     """
-    kept, copied = RunStore(folder), 0
-    for task in tasks(study):
+    kept, copied, planned = RunStore(folder), 0, tasks(study)
+    farthest = {task.spec: task.epochs for task in sorted(planned, key=lambda task: task.epochs)}
+    for task in planned:
         recorded = [epochs for epochs in store.recorded(task.spec.digest) if epochs <= task.epochs]
         if task.epochs not in recorded:
             continue
         for epochs in recorded:
-            copied += _keep(task, epochs, store, kept)
+            copied += _keep(task, epochs, store, kept, with_images=epochs in (50, 500, farthest[task.spec]))
     return copied
 
 
-def _keep(task: Task, epochs: int, store: RunStore, kept: RunStore) -> bool:
+def _keep(task: Task, epochs: int, store: RunStore, kept: RunStore, *, with_images: bool) -> bool:
     spec = task.spec
     record = store.load(spec, epochs)
     path = kept.record_path(spec, epochs)
-    last = epochs in (task.epochs, 500)
     beside = [store.evaluation_path(spec, epochs, name) for name in task.evaluations]
-    if spec.seed == 0 and last:
+    if spec.seed == 0 and with_images:
         beside.append(store.images_path(spec, epochs))
     if spec.seed == 0 and epochs == MILESTONES[-1]:
         beside.append(store.weights_path(spec, epochs))
