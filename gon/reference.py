@@ -315,9 +315,9 @@ def _handled(stop: Callable[[int, FrameType | None], None]) -> Iterator[None]:
 def keep_records(study: Study, store: RunStore, folder: Path) -> int:
     """Copy what has finished of a study into a folder of reference records.
 
-    With each record go its steps and evaluations; images of seed 0 at 50 and 500 epochs, or where the run ends;
-    weights of seed 0 at 500 epochs only; no checkpoints. What is there already is never altered: a file of steps may
-    grow by what a longer training added.
+    With each record go its steps and evaluations; images of seed 0 at 50 and 500 epochs, or where the run
+    ends; weights of seed 0 at 500 epochs only; no checkpoints. What is there already is never altered: a file
+    of steps may grow by what a longer training added.
 
     Parameters
     ----------
