@@ -253,13 +253,29 @@ class Claim:
         What the budget leaves out, or what needs a data set that cannot be had, is in `left_out`.
         """
         store = self.budget.run_store
-        requests = self.params.requests(self.budget)
+        requests = self.params.available(self.budget)
         self.left_out = [request for request in requests if request.left_out is not None]
         planned = [
             PlannedRun(r.spec, r.epochs, r.evaluations, (self.params.name,))
             for r in requests
             if r.left_out is None
         ]
+        if self.budget.recorded:
+            stores = [found[0] for r in planned if (found := self.budget.found(r.spec, r.epochs)) is not None]
+        else:
+            self._make(planned, store)
+            stores = [store] * len(planned)
+        self.runs = [
+            Run(run.spec, where.load(run.spec, run.epochs), where, self.budget.epochs, run.evaluations)
+            for run, where in zip(planned, stores, strict=True)
+        ]
+        for loaded in self.runs:
+            path = loaded.store.record_path(loaded.spec, loaded.record.epochs)
+            data.require_prepared(loaded.spec.dataset, loaded.record.data, path)
+        return self.select()
+
+    def _make(self, planned: Sequence[PlannedRun], store: RunStore) -> None:
+        """Train and evaluate what is missing."""
         missing = [run for run in planned if not store.has(run.spec, run.epochs)]
         if missing:
             _train(missing, store)
@@ -267,14 +283,6 @@ class Claim:
             for evaluation in run.evaluations:
                 if not store.evaluation_path(run.spec, run.epochs, evaluation).exists():
                     _evaluate(run, evaluation, store)
-        self.runs = [
-            Run(run.spec, store.load(run.spec, run.epochs), store, self.budget.epochs, run.evaluations)
-            for run in planned
-        ]
-        for loaded in self.runs:
-            path = store.record_path(loaded.spec, loaded.record.epochs)
-            data.require_prepared(loaded.spec.dataset, loaded.record.data, path)
-        return self.select()
 
     def select(self, **settings: object) -> list[Replicates]:
         """The loaded runs whose spec has these settings, those together that differ in their seed only.

@@ -26,6 +26,11 @@ M = TypeVar("M", bound="Model")
 PROJECT = Path(__file__).resolve().parent.parent
 """The project's root: notebooks, parameters, templates and results are found from here."""
 
+RECORDS = PROJECT / "records"
+"""The reference records that the project tracks."""
+
+NOT_YET = "not trained yet"
+"""Why a run of a budget that is trained over days is left out of its report."""
 
 Part = Literal["results", "improvement", "beyond"]
 """Parts of the report: the original's results, its improvement, and what goes beyond both."""
@@ -57,6 +62,9 @@ class Budget(Model):
     """Folder of the runs, below `runs/` of the project or `GON_RUNS_DIR`."""
     report: str
     """Folder of the report, below the project's root."""
+    recorded: bool = False
+    """Whether the report takes runs as far as they are recorded, in the store or in `records/`, and trains
+    none: those take days."""
     overrides: tuple[str, ...] = ()
     """What the person changed for this execution, as KEY=VALUE."""
 
@@ -69,6 +77,15 @@ class Budget(Model):
     def run_store(self) -> RunStore:
         """The runs of this budget."""
         return RunStore(runs_dir() / self.store)
+
+    def found(self, spec: RunSpec, epochs: int) -> tuple[RunStore, int] | None:
+        """Where a run is recorded farthest, up to a number of epochs, and how far; the store counts first."""
+        found = [
+            (store, max(reached))
+            for store in (self.run_store, RunStore(RECORDS))
+            if (reached := [n for n in store.recorded(spec.digest) if n <= epochs])
+        ]
+        return max(found, key=lambda entry: entry[1], default=None)
 
     def overrides_any(self, key: str) -> bool:
         """Whether the person set `epochs` or `seeds` for this execution."""
@@ -364,6 +381,20 @@ class ClaimParams(Model):
                 known = requests.get(spec)
                 requests[spec] = request if known is None else known.merged(request)
         return list(requests.values())
+
+    def available(self, budget: Budget) -> list["Request"]:
+        """What a notebook works with: all that is asked for, or as far as it is recorded.
+
+        The latter at a budget whose runs the report does not train itself (`Budget.recorded`).
+        """
+        requests = []
+        for request in self.requests(budget):
+            if budget.recorded and request.left_out is None:
+                found = budget.found(request.spec, request.epochs)
+                changes: dict[str, Any] = {"left_out": NOT_YET} if found is None else {"epochs": found[1]}
+                request = dataclasses.replace(request, **changes)
+            requests.append(request)
+        return requests
 
     def _specs(self, settings: Settings, budget: Budget) -> Iterator[RunSpec]:
         """A spec for every combination of the settings, of as many images as the budget has."""

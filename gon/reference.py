@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gon.catalogue import ACTIVATIONS, DATASETS
-from gon.params import PROJECT, Study
+from gon.params import PROJECT, RECORDS, Study
 from gon.progress import read_progress
 from gon.runs import (
     EXACT_MODELS,
@@ -33,9 +33,6 @@ from gon.runs import (
     make_folder,
     write_atomically,
 )
-
-RECORDS = PROJECT / "records"
-"""The reference records that the project tracks."""
 
 _SECONDS_PER_EPOCH = {
     "gon": 16.0,

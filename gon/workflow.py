@@ -56,9 +56,17 @@ def run(study: Study, cores: str, device: str, snakemake_options: Sequence[str])
             _try_to_get(name)
         plan = study.plan()  # with those that are there now
     present = sum(store.has(planned.spec, planned.epochs) for planned in plan)
+    if budget.recorded:
+        plan = [planned for planned in plan if budget.found(planned.spec, planned.epochs) is not None]
     changes = f", with {', '.join(budget.overrides)}" if budget.overrides else ""
     print(f"budget {budget.name}{changes}: {budget.description}")
-    print(f"{len(plan)} runs of {budget.epochs} epoch(s), {present} of them present", flush=True)
+    if budget.recorded:
+        print(
+            f"{len(plan)} runs as far as they are recorded; `gon plan --budget {budget.name}` shows the rest"
+        )
+    else:
+        print(f"{len(plan)} runs of {budget.epochs} epoch(s), {present} of them present")
+    sys.stdout.flush()
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "Snakefile")),
         *(

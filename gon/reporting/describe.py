@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from gon.catalogue import ACTIVATIONS
-from gon.params import OrderingRule, Rule, StructuralRule, ValueRule
+from gon.params import NOT_YET, OrderingRule, Rule, StructuralRule, ValueRule
 from gon.reporting.formats import count, counted, date, level, listed, percent, spelled
 from gon.results import (
     QUANTITIES,
@@ -427,11 +427,14 @@ def left_out_words(results: Sequence[ClaimResult]) -> str:
     """How many runs were left out of all claims, and why."""
     reasons = {entry.digest: entry.reason for result in results for entry in result.left_out}
     elsewhere = sum(reason.startswith("not part of the budget") for reason in reasons.values())
+    later = sum(reason == NOT_YET for reason in reasons.values())
+    without_data = len(reasons) - elsewhere - later
     parts = [
         f"{counted(number, 'planned run')} {one if number == 1 else many}"
         for number, one, many in (
             (elsewhere, "needs a larger budget", "need a larger budget"),
-            (len(reasons) - elsewhere, "needs data that could not be had", "need data that could not be had"),
+            (later, "is not trained yet", "are not trained yet"),
+            (without_data, "needs data that could not be had", "need data that could not be had"),
         )
         if number
     ]
