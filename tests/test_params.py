@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gon import data
+from gon import data, params
 from gon.errors import UsageError
 from gon.params import PROJECT, LossRule, Study, load_study, read_yaml
-from gon.runs import RunSpec
+from gon.runs import RunSpec, RunStore
 
 
 def study_with(tmp_path: Path, claim: str, change: dict[str, object], budget: str = "quick") -> Study:
@@ -235,3 +235,32 @@ def test_run_stores_may_lie_outside_the_checkout(monkeypatch: pytest.MonkeyPatch
     assert load_study("quick").budget.run_store.root == PROJECT / "runs" / "full"
     monkeypatch.setenv("GON_RUNS_DIR", str(tmp_path))
     assert load_study("quick").budget.run_store.root == tmp_path / "full"
+
+
+def test_a_report_takes_recorded_runs_as_far_as_they_have_come(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The store counts first, then the reference records; what neither has is left out."""
+    monkeypatch.setenv("GON_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setattr(params, "RECORDS", tmp_path / "records")
+    study = load_study("reference")
+    claim, budget = study.claim("two_step"), study.budget
+    one, two, three = (RunSpec(seed=seed) for seed in range(3))
+    for root, spec, epochs in (
+        (tmp_path / "records", one, 5),
+        (tmp_path / "records", two, 1),
+        (tmp_path / "runs/full", two, 5),
+        (tmp_path / "runs/full", two, 200),  # beyond what is asked for
+    ):
+        path = RunStore(root).record_path(spec, epochs)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    found = {r.spec: (r.epochs, r.left_out) for r in claim.available(budget)}
+    assert (found[one], found[two], found[three]) == ((5, None), (5, None), (50, "not trained yet"))
+    stores = [budget.found(spec, 50) for spec in (one, two, three)]
+    assert [entry and entry[0].root for entry in stores] == [
+        tmp_path / "records",
+        tmp_path / "runs/full",
+        None,
+    ]
+    assert all(r.epochs == 50 and r.left_out is None for r in claim.requests(budget) if r.spec in found)

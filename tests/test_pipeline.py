@@ -113,7 +113,7 @@ def test_every_measured_number_is_that_of_the_record_it_leads_to(project: Projec
             assert number(shown) in printed
         assert any(shown == pytest.approx(value, rel=1e-9) for value in expected), link
         followed.add(digest)
-    assert len(followed) == 16
+    assert len(followed) == 21  # every run of the budget that shows a number
     led, homeless = homeless_numbers(project.root / "report-smoke/index.html")
     assert (led >= len(followed), homeless) == (True, [])
 
@@ -363,3 +363,15 @@ def test_a_broken_parameter_file_is_named(project: Project, change: object, word
     assert "two_step.yaml" in output and "Traceback" not in output
     for word in words:
         assert word in output
+
+
+def test_the_reference_runs_decide_without_any_training(project: Project) -> None:
+    """From `records/` alone: the claim on two steps is refuted, since the two do not differ."""
+    output = project.gon("run", "--budget", "reference")
+    assert not re.search(r"^start\s+train", output, re.MULTILINE), output
+    result = json.loads((project.root / "build/reference/claims/two_step/result.json").read_text())
+    for verdict in result["verdicts"]:
+        assert (verdict["outcome"], verdict["tendency"]) == ("not reproduced", "equal within the margin")
+        assert verdict["seeds"] == 3
+    page = (project.root / "report-reference" / "index.html").read_text()
+    assert "not reproduced" in page and "are not trained yet" in page
