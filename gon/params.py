@@ -227,8 +227,6 @@ class Headline(Model):
     question: str
     rule: str
     """Name of the rule whose pairs answer it."""
-    lowest: str | None = None
-    """Name of the rule that compares all models; the lowest of each comparison is named."""
 
 
 class Extent(Model):
@@ -307,7 +305,7 @@ class ClaimParams(Model):
         names = [rule.name for rule in self.rules]
         named = [("primary", self.primary)]
         if self.headline:
-            named += [("headline", self.headline.rule), ("headline", self.headline.lowest)]
+            named.append(("headline", self.headline.rule))
         for key, name in named:
             if name is not None and name not in names:
                 raise ValueError(f"{key}: there is no rule {name!r}; allowed are {', '.join(names)}")
