@@ -252,22 +252,18 @@ class Claim:
 
         What the budget leaves out, or what needs a data set that cannot be had, is in `left_out`.
         """
-        store = self.budget.run_store
         requests = self.params.available(self.budget)
         self.left_out = [request for request in requests if request.left_out is not None]
-        planned = [
-            PlannedRun(r.spec, r.epochs, r.evaluations, (self.params.name,))
-            for r in requests
-            if r.left_out is None
-        ]
-        if self.budget.recorded:
-            stores = [found[0] for r in planned if (found := self.budget.found(r.spec, r.epochs)) is not None]
-        else:
-            self._make(planned, store)
-            stores = [store] * len(planned)
+        wanted = [request for request in requests if request.left_out is None]
+        if not self.budget.recorded:
+            self._make(
+                [PlannedRun(r.spec, r.epochs, r.evaluations, (self.params.name,)) for r in wanted],
+                self.budget.run_store,
+            )
         self.runs = [
-            Run(run.spec, where.load(run.spec, run.epochs), where, self.budget.epochs, run.evaluations)
-            for run, where in zip(planned, stores, strict=True)
+            Run(r.spec, store.load(r.spec, r.epochs), store, self.budget.epochs, r.evaluations)
+            for r in wanted
+            for store in (r.store or self.budget.run_store,)
         ]
         for loaded in self.runs:
             path = loaded.store.record_path(loaded.spec, loaded.record.epochs)
@@ -561,7 +557,7 @@ class Claim:
             chosen[mode] = [run.value(mode, epochs) for run in runs]
         whole = [m for m in modes if all(v is not None and v > 0 for v in chosen[m])] or modes[:1]
         quantity = min(whole, key=lambda m: sum(math.log(v) for v in chosen[m] if v is not None and v > 0))
-        label = re.sub(", seed 0$", "", spec.label)
+        label = spec.settings_label
         name = f"{quantity}/{epochs} epochs/{len(runs)} seeds/{label}"
         published = ""
         if isinstance(rule, ValueRule):
@@ -575,11 +571,10 @@ class Claim:
 
     def _parameters(self, spec: RunSpec) -> Measurement:
         """Number of parameters of some settings, which follows from them alone."""
-        label = re.sub(", seed 0$", "", spec.label)
-        name = f"parameters/{label}"
+        name = f"parameters/{spec.settings_label}"
         if name not in self._measurements:
             values = [SeedValue(run=None, seed=None, value=float(spec.parameters))]
-            self._measured(name, 0, values, QUANTITIES["parameters"].title, "", label)
+            self._measured(name, 0, values, QUANTITIES["parameters"].title, "", spec.settings_label)
         return self._measurements[name]
 
     @property

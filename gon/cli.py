@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import os
 import random
 import shlex
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from gon.catalogue import DATASETS
 from gon.errors import GonError, UsageError
+from gon.provenance import available_cores
 from gon.runs import EVALUATIONS, RunSpec, RunStore
 
 
@@ -181,7 +181,10 @@ def _run(options: argparse.Namespace) -> int:
     from gon.workflow import run
 
     return run(
-        load_study(options.budget, options.overrides), options.cores, options.device, options.snakemake
+        load_study(options.budget, options.overrides),
+        _cores(options.cores),
+        options.device,
+        options.snakemake,
     )
 
 
@@ -209,10 +212,7 @@ def _plan(options: argparse.Namespace) -> int:
 def _cores(text: str) -> int:
     """A number of cores, or all that this process may use."""
     if text == "all":
-        try:
-            return len(os.sched_getaffinity(0))
-        except AttributeError:  # not on macOS
-            return os.cpu_count() or 1
+        return available_cores()
     if not text.isdigit() or int(text) < 1:
         raise UsageError(f"--cores: {text!r} is not allowed; a whole number from 1 up, or all, is")
     return int(text)

@@ -321,14 +321,6 @@ class ClaimParams(Model):
             raise ValueError(f"two rules have the same name among {names}")
         return rules
 
-    def rule(self, name: str) -> Rule:
-        """The rule of that name; `UsageError` lists the names there are."""
-        for rule in self.rules:
-            if rule.name == name:
-                return rule
-        allowed = ", ".join(rule.name for rule in self.rules)
-        raise UsageError(f"claim {self.name} has no rule {name!r}; allowed are {allowed}")
-
     def with_parameters(self, values: dict[str, Any], source: str) -> Self:
         """The claim with some parameters replaced, each by a value of the same type.
 
@@ -389,8 +381,10 @@ class ClaimParams(Model):
         for request in self.requests(budget):
             if budget.recorded and request.left_out is None:
                 found = budget.found(request.spec, request.epochs)
-                changes: dict[str, Any] = {"left_out": NOT_YET} if found is None else {"epochs": found[1]}
-                request = dataclasses.replace(request, **changes)
+                if found is None:
+                    request = dataclasses.replace(request, left_out=NOT_YET)
+                else:
+                    request = dataclasses.replace(request, store=found[0], epochs=found[1])
             requests.append(request)
         return requests
 
@@ -446,16 +440,16 @@ class ClaimParams(Model):
             pairs = self.pairs(rule, budget)
             if isinstance(rule, StructuralRule) or any(a in asked and b in asked for a, b in pairs):
                 continue
-            compared = sorted({spec.label.removesuffix(", seed 0") for pair in pairs for spec in pair})
+            compared = sorted({spec.settings_label for pair in pairs for spec in pair})
             raise UsageError(
                 f"{source}: the rule {rule.name!r} of {self.name} has nothing to compare with these "
                 f"parameters; it compares {'; '.join(compared) or 'nothing'}"
             )
-        named = max((rule.seeds for rule in self.rules if isinstance(rule, LossRule)), default=None)
-        for grid in self.runs if named is not None else ():
+        named = max((rule.seeds for rule in self.rules if isinstance(rule, LossRule)), default=0)
+        for grid in self.runs if named else ():
             for seed in self._values(grid.settings.get("seed", [])):
-                if not isinstance(seed, int) or seed >= (named or 0):
-                    allowed = f"0 to {(named or 0) - 1}"
+                if not isinstance(seed, int) or seed >= named:
+                    allowed = f"0 to {named - 1}"
                     raise UsageError(
                         f"{source}: runs.seed: {seed!r} is named by no rule; allowed are {allowed}"
                     )
@@ -519,6 +513,8 @@ class Request:
         Why it is not run at this budget or on this machine; None if it is.
     stages
         Numbers of epochs on the way to that stage of a long training at which they are due.
+    store
+        Where it is recorded, if that has been looked up; None stands for the budget's own store.
     """
 
     spec: RunSpec
@@ -526,6 +522,7 @@ class Request:
     evaluations: tuple[str, ...]
     left_out: str | None
     stages: Mapping[int, int] = dataclasses.field(default_factory=dict, compare=False)
+    store: RunStore | None = dataclasses.field(default=None, compare=False)
 
     def merged(self, other: Self) -> Self:
         """The same run asked for twice: what either asks for. What one leaves out, the other decides."""
@@ -555,6 +552,11 @@ class PlannedRun:
     claims: tuple[str, ...]
     stages: Mapping[int, int] = dataclasses.field(default_factory=dict, compare=False)
     """Numbers of epochs on the way to the stage of a long training at which they are due."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """What is trained, and what is evaluated with every record, as options of `gon train`."""
+        return self.spec.arguments() + [word for name in self.evaluations for word in ("--evaluation", name)]
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,22 @@ from pathlib import Path
 
 def machine() -> dict[str, str | int]:
     """Describe the machine: processor, cores that this process may use, memory and system."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        cores = os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         **_processor(),
         "onednn_instruction_set": os.environ.get("ONEDNN_MAX_CPU_ISA", "all"),
-        "cores": cores,
+        "cores": available_cores(),
         "memory_gib": round(memory / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
 
 
 _CPUINFO = {

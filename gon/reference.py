@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gon.catalogue import ACTIVATIONS, DATASETS
-from gon.params import PROJECT, RECORDS, Study
+from gon.params import PROJECT, RECORDS, PlannedRun, Study
 from gon.progress import read_progress
 from gon.runs import (
     EXACT_MODELS,
@@ -31,6 +31,7 @@ from gon.runs import (
     RunSpec,
     RunStore,
     make_folder,
+    read_record,
     write_atomically,
 )
 
@@ -57,22 +58,23 @@ class Task:
     ----------
     stage
         Where it stands in the order.
-    spec, epochs
-        What is trained, and how far.
+    run
+        What is trained, and evaluated with each of its records.
+    epochs
+        How far.
     start
         Epochs that an earlier task trains.
-    evaluations
-        What is evaluated with each of its records.
-    claims
-        Claims that ask for it.
     """
 
     stage: int
-    spec: RunSpec
+    run: PlannedRun
     epochs: int
     start: int
-    evaluations: tuple[str, ...]
-    claims: tuple[str, ...]
+
+    @property
+    def spec(self) -> RunSpec:
+        """The settings of the run."""
+        return self.run.spec
 
     def settings(self) -> tuple[object, ...]:
         """What a line of the plan is about: stage, epochs and everything but data set and seed."""
@@ -95,9 +97,7 @@ def tasks(study: Study) -> list[Task]:
     for planned in study.plan():
         start = 0
         for epochs in sorted(planned.stages):
-            found.append(
-                Task(planned.stages[epochs], planned.spec, epochs, start, planned.evaluations, planned.claims)
-            )
+            found.append(Task(planned.stages[epochs], planned, epochs, start))
             start = epochs
     return sorted(found, key=lambda task: (task.stage, task.spec.seed, task.epochs))
 
@@ -108,7 +108,7 @@ def is_done(task: Task, store: RunStore) -> bool:
     return any(epochs >= task.epochs for epochs in recorded) and all(
         store.evaluation_path(task.spec, epochs, name).exists()
         for epochs in recorded
-        for name in task.evaluations
+        for name in task.run.evaluations
         if epochs <= task.epochs
     )
 
@@ -136,7 +136,7 @@ class Costs:
                 epochs = max(store.recorded(folder.name), default=0)
                 if epochs:
                     path = folder / f"epochs-{epochs}.json"
-                    record = RunRecord.from_json(path.read_text(encoding="utf-8"), path)
+                    record = read_record(path, {})
                     if record.history:
                         self._measured.setdefault(self._key(record.spec), []).append(_cpu_seconds(record))
 
@@ -256,7 +256,7 @@ def train_plan(study: Study, store: RunStore, workers: int, device: str) -> int:
     print(f"{len(open_tasks)} trainings to do, {workers} side by side; store: {store.root}", flush=True)
     os.nice(19)  # and so all that are started
     running: dict[Task, subprocess.Popen[bytes]] = {}
-    guard, stopping = threading.Lock(), threading.Event()
+    stopping = threading.Event()
 
     def train(task: Task) -> bool:
         if stopping.is_set():
@@ -264,11 +264,9 @@ def train_plan(study: Study, store: RunStore, workers: int, device: str) -> int:
         name = f"{task.spec.label}, {task.epochs} epochs"
         log = store.folder(task.spec) / "train.log"
         make_folder(log.parent)
-        command = [sys.executable, "-m", "gon.cli", "train", *task.spec.arguments()]
+        command = [sys.executable, "-m", "gon.cli", "train", *task.run.arguments]
         command += ["--epochs", str(task.epochs), "--store", str(store.root), "--device", device]
-        for evaluation in task.evaluations:
-            command += ["--evaluation", evaluation]
-        with log.open("ab") as stream, guard:
+        with log.open("ab") as stream:
             process = subprocess.Popen(
                 command,
                 cwd=PROJECT,
@@ -277,6 +275,8 @@ def train_plan(study: Study, store: RunStore, workers: int, device: str) -> int:
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
             running[task] = process
+        if stopping.is_set():  # between the question above and its entry in the list that is ended
+            process.terminate()
         status = process.wait()
         del running[task]
         if stopping.is_set():
@@ -350,7 +350,7 @@ def _keep(task: Task, epochs: int, store: RunStore, kept: RunStore, *, with_imag
     spec = task.spec
     record = store.load(spec, epochs)
     path = kept.record_path(spec, epochs)
-    beside = [store.evaluation_path(spec, epochs, name) for name in task.evaluations]
+    beside = [store.evaluation_path(spec, epochs, name) for name in task.run.evaluations]
     if spec.seed == 0 and with_images:
         beside.append(store.images_path(spec, epochs))
     if spec.seed == 0 and epochs == MILESTONES[-1]:

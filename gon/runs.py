@@ -235,6 +235,13 @@ class RunSpec:
     @property
     def label(self) -> str:
         """A short description for people: what differs from the defaults, after data set and size."""
+        return (
+            self.settings_label if self.model in EXACT_MODELS else f"{self.settings_label}, seed {self.seed}"
+        )
+
+    @property
+    def settings_label(self) -> str:
+        """The same without the seed: what all seeds share."""
         parts = [DATASETS[self.dataset].title]
         if self.model != "gon":
             parts.append(MODELS[self.model])
@@ -248,7 +255,7 @@ class RunSpec:
                 parts.append(f"{key.replace('_', ' ')} {getattr(self, key):g}")
         if self.split != "test":
             parts.append("held-out split")
-        return ", ".join(parts if self.model in EXACT_MODELS else [*parts, f"seed {self.seed}"])
+        return ", ".join(parts)
 
     def arguments(self) -> list[str]:
         """The spec as options of `gon train`; what has its default value is left out."""
@@ -795,6 +802,12 @@ def read_record(path: Path, files: Mapping[str, Path]) -> RunRecord:
     except (OSError, UnicodeDecodeError) as error:
         raise GonError(f"{path}: cannot read the run record ({error})") from error
     record = RunRecord.from_json(text, path)
+    _check_files(record, path, files)
+    return record
+
+
+def _check_files(record: RunRecord, path: Path, files: Mapping[str, Path]) -> None:
+    """Check what lies beside a record, see `read_record`."""
     for kind, file in files.items():
         if kind == "steps" and record.format > 4:
             continue  # it grows with the training: the chain says what belongs to this record
@@ -806,7 +819,6 @@ def read_record(path: Path, files: Mapping[str, Path]) -> RunRecord:
             )
     if "steps" in files:
         _check_trajectory(record, path, files["steps"])
-    return record
 
 
 def sha256_of_file(path: Path) -> str:
@@ -1001,15 +1013,14 @@ class RunStore:
         """
         path = self.record_path(spec, epochs)
         record = read_record(path, {})
-        beside = {"images": self.images_path(spec, epochs), "weights": self.weights_path(spec, epochs)}
-        there = {kind: file for kind, file in beside.items() if file.exists()}
-        if record.spec == spec and record.epochs == epochs:
-            return read_record(path, {"steps": self.steps_path(record), **there})
         if record.spec != spec or record.epochs != epochs:
             raise GonError(
                 f"{path}: holds run {record.spec.digest} with {record.epochs} epochs; expected run "
                 f"{spec.digest} with {epochs}. {_HINT}"
             )
+        beside = {"images": self.images_path(spec, epochs), "weights": self.weights_path(spec, epochs)}
+        there = {kind: file for kind, file in beside.items() if file.exists()}
+        _check_files(record, path, {"steps": self.steps_path(record), **there})
         return record
 
     def recorded(self, folder: str) -> list[int]:

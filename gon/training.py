@@ -105,6 +105,7 @@ class Trajectory:
             self.model.to(dtype)
         self.optimizers = self.model.optimizers()
         self.compiled = "no"
+        self.compiler: str | None = None
         # An epoch under way, all of it on the device, so that no step waits for the host.
         self._order = torch.zeros(spec.steps_per_epoch, spec.batch_size, dtype=torch.long, device=device)
         self._losses = torch.zeros(spec.steps_per_epoch, dtype=dtype, device=device)
@@ -173,7 +174,8 @@ class Trajectory:
         """Compile the loss and its gradient from an epoch on; without a compiler, stay as before."""
         if not self.model.compilable:
             return
-        if provenance.compiler() is None:
+        compiler = provenance.compiler()
+        if compiler is None:
             self.compiled = "no: no C++ compiler"
             return
         eager, noise = self.model.training_loss, self.model.get_extra_state()
@@ -191,7 +193,7 @@ class Trajectory:
             self.model.training_loss = eager
             self.compiled = f"no: {type(error).__name__}"
         else:
-            self.compiled = f"from epoch {epoch}"
+            self.compiled, self.compiler = f"from epoch {epoch}", compiler
         self.model.set_extra_state(noise)  # as if the step that warmed up had drawn nothing
 
     def train_epoch(self, progress: "StepObserver | None" = None) -> None:
@@ -636,7 +638,7 @@ def _continue(
             last_epoch=run.diverged.epoch if run.diverged else len(run.history),
             peak_memory_mib=provenance.peak_memory_mib(),
             compiled=run.compiled,
-            compiler=provenance.compiler() if run.compiled.startswith("from") else None,
+            compiler=run.compiler,
         )
         run.sessions = [*earlier, session]
         if keep_state:
@@ -667,6 +669,7 @@ def session_of(run: Trajectory) -> Session:
         threads=torch.get_num_threads(),
         origin_pass=run.model.origin_pass,
         compiled=run.compiled,
+        compiler=run.compiler,
         commit=provenance.commit(),
         code=provenance.code(),
     )

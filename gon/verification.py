@@ -26,6 +26,7 @@ from gon.runs import (
     RunRecord,
     RunStore,
     differing_kind,
+    read_record,
     same_kind,
     trajectory_chain,
 )
@@ -116,7 +117,7 @@ def check_store(store: RunStore, digests: Sequence[str] | None = None) -> tuple[
 
 def _load(store: RunStore, path: Path, epochs: int) -> RunRecord:
     """Read the record of a file with all that lies beside it."""
-    record = RunRecord.from_json(_text(path), path)
+    record = read_record(path, {})
     if record.spec.digest != path.parent.name:
         raise GonError(f"{path}: is of run {record.spec.digest}, which is not what its folder says")
     record = store.load(record.spec, epochs)
@@ -143,13 +144,6 @@ def _contradicts(shorter: RunRecord, longer: RunRecord) -> bool:
     if shorter.format != longer.format:
         return losses[0] != losses[1]
     return longer.chain[: len(shorter.chain)] != shorter.chain
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise GonError(f"{path}: cannot read the run record ({error})") from error
 
 
 class _StepBar:
@@ -261,8 +255,7 @@ def _other_kind(run: Trajectory, record: RunRecord) -> str:
     A record may come from several kinds of machine: each session that trained what was trained again counts.
     """
     reached = max(1, len(run.history))
-    may_be_compiled = reached > COMPILE_AFTER_EPOCHS
-    now = dataclasses.replace(session_of(run), compiler=provenance.compiler() if may_be_compiled else None)
+    may_be_compiled, now = reached > COMPILE_AFTER_EPOCHS, session_of(run)
     differing: dict[str, str] = {}
     for then in record.sessions:
         if then.first_epoch > reached:

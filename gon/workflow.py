@@ -10,13 +10,13 @@ from pathlib import Path
 from gon import data
 from gon.acquisition import ensure
 from gon.catalogue import DATASETS
-from gon.errors import GonError, UsageError
+from gon.errors import GonError
 from gon.execution import check_parameters
 from gon.params import PROJECT, Study
 from gon.runs import write_atomically
 
 
-def run(study: Study, cores: str, device: str, snakemake_options: Sequence[str]) -> int:
+def run(study: Study, cores: int, device: str, snakemake_options: Sequence[str]) -> int:
     """Run what is missing of a study, and write its report.
 
     Parameters
@@ -24,7 +24,7 @@ def run(study: Study, cores: str, device: str, snakemake_options: Sequence[str])
     study
         Budget and claims.
     cores
-        Number of single-thread trainings side by side, or "all".
+        Number of single-thread trainings side by side.
     device
         What the trainings run on, "cpu" or "cuda"; on "cuda", `cores` of them share one GPU.
     snakemake_options
@@ -40,8 +40,6 @@ def run(study: Study, cores: str, device: str, snakemake_options: Sequence[str])
     UsageError
         If a value is not allowed; before anything is run.
     """
-    if cores != "all" and not (cores.isdigit() and int(cores) > 0):
-        raise UsageError(f"--cores: {cores!r} is not allowed; a whole number from 1 up, or all, is")
     if device != "cpu":  # torch is only loaded to ask for what is not always there
         from gon.training import require_device
 
@@ -55,25 +53,22 @@ def run(study: Study, cores: str, device: str, snakemake_options: Sequence[str])
         for name in optional:
             _try_to_get(name)
         plan = study.plan()  # with those that are there now
-    present = sum(store.has(planned.spec, planned.epochs) for planned in plan)
-    if budget.recorded:
-        plan = [planned for planned in plan if budget.found(planned.spec, planned.epochs) is not None]
     changes = f", with {', '.join(budget.overrides)}" if budget.overrides else ""
     print(f"budget {budget.name}{changes}: {budget.description}")
     if budget.recorded:
-        print(
-            f"{len(plan)} runs as far as they are recorded; `gon plan --budget {budget.name}` shows the rest"
-        )
+        there = sum(budget.found(planned.spec, planned.epochs) is not None for planned in plan)
+        runs = f"{there} runs as far as they are recorded; `gon plan --budget {budget.name}` shows the rest"
     else:
-        print(f"{len(plan)} runs of {budget.epochs} epoch(s), {present} of them present")
-    sys.stdout.flush()
+        present = sum(store.has(planned.spec, planned.epochs) for planned in plan)
+        runs = f"{len(plan)} runs of {budget.epochs} epoch(s), {present} of them present"
+    print(runs, flush=True)
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "Snakefile")),
         *(
             "--directory",
             str(PROJECT),
             "--cores",
-            cores,
+            str(cores),
             "--logger",
             "gon",
             "--rerun-incomplete",

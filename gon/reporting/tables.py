@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gon.reporting.collect import Claim, Report, Run
-from gon.runs import RunRecord, RunSpec, read_steps
+from gon.runs import RunRecord, RunSpec, read_record, read_steps
 
 SSE = "summed squared error per image"
 
@@ -322,7 +322,7 @@ def _deviations(report: Report) -> list[dict[str, Any]]:
 def record_of(run: Run) -> RunRecord:
     """The record of a run, which `collect_report` has checked."""
     path = run.claims[0].folder / run.summary.record
-    return RunRecord.from_json(path.read_text(encoding="utf-8"), path)
+    return read_record(path, {})
 
 
 def _schema(name: str) -> pa.Schema:
