@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from gon import data
-from gon.acquisition import _torchvision
-from gon.networks import decoder
+from gon.data import prepared as data
+from gon.data.prepare import torchvision_module
+from gon.science.networks import decoder
 
 BATCH_SIZE = 64
 
@@ -24,7 +24,7 @@ class AuthorsTraining:
     Parameters
     ----------
     latent_dim, inner_steps
-        As in `gon.runs.RunSpec`.
+        As in `gon.spec.RunSpec`.
     seed
         Seeds the initial weights.
     """
@@ -51,7 +51,7 @@ class AuthorsTraining:
 
 def loader() -> Iterator[Tensor]:
     """Batches [64, 1, 32, 32] of MNIST without end, each image resized when it is asked for."""
-    torchvision = _torchvision()
+    torchvision = torchvision_module()
     transforms = torchvision.transforms
     images = torchvision.datasets.MNIST(
         data.data_dir(),

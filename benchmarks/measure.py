@@ -17,9 +17,13 @@ IMPORTED = time.perf_counter()
 
 from authors import AuthorsTraining, loader  # noqa: E402
 
-from gon import data, provenance, training  # noqa: E402
-from gon.evaluation import to_float  # noqa: E402
-from gon.runs import RunSpec  # noqa: E402
+from gon.data import prepared as data  # noqa: E402
+from gon.runs import provenance  # noqa: E402
+from gon.runs.acceleration import captured_step  # noqa: E402
+from gon.runs.process import prepare_process  # noqa: E402
+from gon.runs.trajectory import Trajectory  # noqa: E402
+from gon.science.measure import to_float  # noqa: E402
+from gon.spec import RunSpec  # noqa: E402
 
 WARM_UP = 5
 
@@ -45,10 +49,10 @@ def authors(spec: RunSpec, options: argparse.Namespace) -> dict[str, Any]:
 def ours(spec: RunSpec, options: argparse.Namespace) -> dict[str, Any]:
     """Our training loop, as `gon train` sets it up."""
     before = time.perf_counter()
-    training.prepare_process(options.threads)
+    prepare_process(options.threads)
     images = data.load("mnist")
     mapped = time.perf_counter()
-    run = training.Trajectory(
+    run = Trajectory(
         spec,
         torch.from_numpy(images.train),
         torch.from_numpy(images.validation),
@@ -65,7 +69,7 @@ def ours(spec: RunSpec, options: argparse.Namespace) -> dict[str, Any]:
     if options.device == "cpu":
         run.next_step()
     stepped = time.perf_counter()
-    take_step = training.captured_step(run) if options.device == "cuda" else run.next_step
+    take_step = captured_step(run) if options.device == "cuda" else run.next_step
 
     def next_step() -> None:
         take_step()
@@ -92,14 +96,14 @@ def agreement(spec: RunSpec, options: argparse.Namespace) -> dict[str, Any]:
     state that the authors' algorithm in float32 has after its first step (`after_its_first_step`), and
     with biases moved aside by 0.01 (`off_the_kink`).
     """
-    training.prepare_process(options.threads)
+    prepare_process(options.threads)
     images = torch.from_numpy(data.load("mnist").train)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))
     found: dict[str, Any] = {"ms": [0.0]}
     for start in ("default", "after_its_first_step", "off_the_kink"):
         single, double = (AuthorsTraining(spec.latent_dim, spec.inner_steps) for _ in range(2))
         double.network.double()
-        fast = training.Trajectory(spec, images, images)
+        fast = Trajectory(spec, images, images)
         if start == "off_the_kink":
             for layer in single.network.modules():
                 if isinstance(layer, torch.nn.BatchNorm2d):

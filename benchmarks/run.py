@@ -180,7 +180,7 @@ def cost(rounds: int, steps: int) -> list[dict[str, Any]]:
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw the cost of a step, one panel per setting."""
     sys.path.insert(0, str(PROJECT))
-    from gon import figures
+    from gon.claims import figures
 
     with figures.style():
         figure, axes = figures.panels(len(SWEEPS), height=2.2)
@@ -257,7 +257,7 @@ def main() -> None:
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, str(PROJECT))
-    from gon import provenance
+    from gon.runs import provenance
 
     # Empty, so that the first round compiles.
     with tempfile.TemporaryDirectory() as cache:

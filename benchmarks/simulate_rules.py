@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import stdtr
 
-from gon.statistics import SKEWED, Array, differences
-from gon.verdicts import (
+from gon.claims.decisions import (
     Texts,
     decide_early,
     decide_order,
@@ -24,6 +23,7 @@ from gon.verdicts import (
     ordering_outcome,
     value_outcome,
 )
+from gon.claims.statistics import SKEWED, Array, differences
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "statistics.md"
 KINDS = {
@@ -275,9 +275,9 @@ def document(studies: int) -> str:
     return f"""# How often the rules err
 
 Written by `python benchmarks/simulate_rules.py`: {studies:,} made-up studies a cell, decided by the very
-functions of `gon/verdicts.py` that judge the real ones. All rates are percentages; one of 5% has a standard
-error of {100 * math.sqrt(0.05 * 0.95 / studies):.1f} points. Gaussian and skewed scatter are held to alpha,
-and tests assert it; outliers are outside of what the rules promise, and shown.
+functions of `gon/claims/verdicts.py` that judge the real ones. All rates are percentages; one of 5% has a
+standard error of {100 * math.sqrt(0.05 * 0.95 / studies):.1f} points. Gaussian and skewed scatter are held
+to alpha, and tests assert it; outliers are outside of what the rules promise, and shown.
 
 - **Scatter** is the standard deviation of a pair's log ratio, after pairing by seed; where a cell has four
   numbers, it is 1 / 2 / 3 / 5%. Half of its variance is a seed's effect on all pairs.
@@ -319,8 +319,8 @@ one.
 ## Skewness
 
 How often a one-sided t test errs, in its worse direction, if the scatter is a gamma distribution of skewness
-1 (a million studies a row), and in brackets what `gon.statistics.SKEWED` allows for: p-values are raised
-to it.
+1 (a million studies a row), and in brackets what `gon.claims.statistics.SKEWED` allows for: p-values are
+raised to it.
 
 {calibration_table(1_000_000)}
 """

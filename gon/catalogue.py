@@ -152,3 +152,56 @@ ACTIVATIONS = {
 
 IMAGE_SIZE = 32
 """Images are resized to 32 x 32 pixels before training (report, section 3.2)."""
+
+MILESTONES = (1, 5, 50, 200, 500)
+"""Epochs at which a training leaves a record on its way to a larger number."""
+
+MODELS = {
+    "gon": "GON",
+    "gon_detached": "detached GON",
+    "autoencoder": "autoencoder",
+    "tied_autoencoder": "tied autoencoder",
+    "glo": "GLO",
+    "vae": "variational autoencoder",
+    "pca": "PCA",
+    "variational_gon": "variational GON",
+    "implicit_gon": "implicit GON",
+}
+"""Models: name in parameter files, and name as printed. What they do stands in `gon.science.models`."""
+
+EXACT_MODELS = ("pca",)
+"""Models that are computed in one pass, not trained: the same at every number of epochs, from every seed."""
+
+SPLITS = {
+    "test": "all training images, validated on the test images",
+    "held_out": "all training images but the last 10,000, validated on those",
+}
+"""What is trained and validated on; `test` is what the authors' code suggests."""
+HELD_OUT_IMAGES = 10_000
+
+ENCODER_MODELS = ("autoencoder", "tied_autoencoder", "vae")
+"""Models with an encoder. They can be validated with the running statistics of their batch norms too; for
+GON these would change the inner gradient by orders of magnitude."""
+
+MILESTONE_MODELS = ("glo",)
+"""Models whose validation costs more than an epoch of training; they are validated at milestones only."""
+
+# Settings that a model does not have; they keep their default, so that no two digests mean the same.
+UNUSED_SETTINGS = {
+    "autoencoder": ("inner_steps",),
+    "tied_autoencoder": ("inner_steps",),
+    "glo": ("inner_steps",),
+    "vae": ("inner_steps",),
+    "pca": ("inner_steps", "width", "activation", "learning_rate", "seed"),
+    "variational_gon": ("inner_steps",),
+    "implicit_gon": ("inner_steps", "activation"),
+}
+
+EVALUATIONS = {
+    "protocols": "validation loss by other protocols (SSE per image)",
+    "fitting": "validation loss by number and size of the steps that fit the latents (SSE per image)",
+    "inner_step": "a second inner step: its share of the latent, and validation losses (SSE per image)",
+    "latent_scale": "validation loss by a factor that scales the latents (SSE per image)",
+    "dead_units": "shares of the decoder's channels that no gradient passes at the origin",
+}
+"""Further evaluations of a trained model, made by `gon evaluate` where a claim asks for them."""

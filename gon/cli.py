@@ -9,10 +9,11 @@ import typing
 from collections.abc import Sequence
 from pathlib import Path
 
-from gon.catalogue import DATASETS
+from gon.catalogue import DATASETS, EVALUATIONS
 from gon.errors import GonError, UsageError
-from gon.provenance import available_cores
-from gon.runs import EVALUATIONS, RunSpec, RunStore
+from gon.runs.provenance import available_cores
+from gon.runs.store import RunStore
+from gon.spec import RunSpec
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -177,7 +178,7 @@ def _chosen_spec(options: argparse.Namespace) -> RunSpec:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from gon.params import load_study
+    from gon.claims.study import load_study
     from gon.workflow import run
 
     return run(
@@ -189,8 +190,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from gon.params import load_study
-    from gon.reference import keep_records, print_plan, train_plan
+    from gon.claims.study import load_study
+    from gon.plan import keep_records, print_plan, train_plan
 
     study = load_study(options.budget, options.overrides)
     store = study.budget.run_store
@@ -219,7 +220,7 @@ def _cores(text: str) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from gon.acquisition import ensure
+    from gon.data.acquire import ensure
 
     for name in options.datasets or [name for name, dataset in DATASETS.items() if dataset.required]:
         ensure(RunSpec(dataset=name).dataset, report=print)
@@ -228,7 +229,7 @@ def _data(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     spec = _chosen_spec(options)
-    from gon.training import train
+    from gon.runs.train import train
 
     record = train(
         spec,
@@ -254,7 +255,7 @@ def _train(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     spec = _chosen_spec(options)
     _known_evaluation(options.evaluation)
-    from gon.training import evaluate_run
+    from gon.runs.train import evaluate_run
 
     store = RunStore(options.store)
     evaluate_run(spec, options.epochs, store, options.evaluation, threads=options.threads)
@@ -271,8 +272,8 @@ def _known_evaluation(name: str) -> str:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from gon.params import load_study
-    from gon.verification import verify
+    from gon.claims.study import load_study
+    from gon.verify import verify
 
     if options.store is None:
         study = load_study(options.budget, options.overrides)
@@ -290,8 +291,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _notebook(options: argparse.Namespace) -> int:
-    from gon.execution import execute
-    from gon.params import load_study
+    from gon.claims.execution import execute
+    from gon.claims.study import load_study
 
     study = load_study(options.budget, options.overrides)
     execute(study, options.claim, options.result, options.executed)
@@ -306,7 +307,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    from gon.comparison import print_comparison, read_side
+    from gon.diff import print_comparison, read_side
 
     try:
         first, second = read_side(options.first), read_side(options.second)

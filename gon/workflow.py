@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gon import data
-from gon.acquisition import ensure
 from gon.catalogue import DATASETS
+from gon.claims.execution import check_parameters
+from gon.claims.study import Study
+from gon.data import prepared as data
+from gon.data.acquire import ensure
 from gon.errors import GonError
-from gon.execution import check_parameters
-from gon.params import PROJECT, Study
-from gon.runs import write_atomically
+from gon.files import PROJECT, write_atomically
 
 
 def run(study: Study, cores: int, device: str, snakemake_options: Sequence[str]) -> int:
@@ -41,7 +41,7 @@ def run(study: Study, cores: int, device: str, snakemake_options: Sequence[str])
         If a value is not allowed; before anything is run.
     """
     if device != "cpu":  # torch is only loaded to ask for what is not always there
-        from gon.training import require_device
+        from gon.runs.process import require_device
 
         require_device(device)
     plan, store, budget = study.plan(), study.budget.run_store, study.budget

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gon.progress import Progress
+from gon.runs.progress import Progress
 from snakemake_logger_plugin_gon.state import Board, Job
 from snakemake_logger_plugin_gon.tails import clean
 from snakemake_logger_plugin_gon.wording import NOUNS, duration, noun, rough

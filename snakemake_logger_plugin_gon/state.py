@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gon.progress import Progress, read_progress
+from gon.runs.progress import Progress, read_progress
 
 TRAIN = "train"
 """Name of the rule that trains one run."""

@@ -9,12 +9,18 @@ import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 
-from gon import figures
-from gon.catalogue import ACTIVATIONS, DATASETS
-from gon.claims import Claim, Run
-from gon.params import PROJECT, Budget, ClaimParams, Rule, StructuralRule, ValueRule, load_study
-from gon.results import ClaimResult, Measurement
-from gon.runs import ENCODER_MODELS, MODELS, Divergence, Epoch, RunRecord, RunSpec, RunStore, Session
+from gon.catalogue import ACTIVATIONS, DATASETS, ENCODER_MODELS, MODELS
+from gon.claims import figures
+from gon.claims.claim import Claim
+from gon.claims.loading import Run
+from gon.claims.params import Budget, ClaimParams
+from gon.claims.results import ClaimResult, Measurement
+from gon.claims.rules import Rule, StructuralRule, ValueRule
+from gon.claims.study import load_study
+from gon.files import PROJECT
+from gon.runs.record import Divergence, Epoch, RunRecord, Session
+from gon.runs.store import RunStore
+from gon.spec import RunSpec
 
 Loss = Callable[[RunSpec], float | None]
 """Validation loss of a run, or None if it is to diverge."""

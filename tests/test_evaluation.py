@@ -10,22 +10,29 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gon import data, evaluation, training
-from gon.acquisition import ensure
+from gon.catalogue import EVALUATIONS, MODELS
+from gon.data import prepared as data
+from gon.data.acquire import ensure
 from gon.errors import UsageError
-from gon.evaluation import evaluate, running_validation_loss, to_float, validation_loss
-from gon.models import (
+from gon.runs.store import RunStore
+from gon.runs.train import evaluate_run, train
+from gon.runs.trajectory import Trajectory
+from gon.science import evaluation
+from gon.science.baselines import (
     GLO_FITTING_LEARNING_RATE,
     GLO_FITTING_STEPS,
     Autoencoder,
     GenerativeLatentOptimisation,
-    GradientOriginNetwork,
-    Model,
     VariationalAutoencoder,
-    build_model,
 )
-from gon.origin import origin_latent, reconstruction_loss
-from gon.runs import EVALUATIONS, MODELS, RunSpec, RunStore
+from gon.science.evaluation import evaluate
+from gon.science.gon import GradientOriginNetwork
+from gon.science.measure import to_float, validation_loss
+from gon.science.method import origin_latent, reconstruction_loss
+from gon.science.model import Model
+from gon.science.models import build_model
+from gon.science.protocols import running_validation_loss
+from gon.spec import RunSpec
 
 BATCH = 32
 VALIDATION = 40
@@ -65,7 +72,7 @@ def trained(mnist: data.PreparedImages, images: Tensor) -> Callable[..., Model]:
     def train(model: str = "gon", **settings: object) -> Model:
         spec = spec_of(model, **settings)
         if spec.digest not in known:
-            run = training.Trajectory(spec, torch.from_numpy(np.array(mnist.train[:640])), images)
+            run = Trajectory(spec, torch.from_numpy(np.array(mnist.train[:640])), images)
             for _ in range(1 if model == "pca" else 2):
                 run.train_epoch()
             known[spec.digest] = run.model
@@ -341,7 +348,7 @@ def test_running_statistics_between_epochs_do_not_change_a_training(
     mnist: data.PreparedImages, images: Tensor
 ) -> None:
     train_images = torch.from_numpy(np.array(mnist.train[:640]))
-    runs = [training.Trajectory(spec_of("vae"), train_images, images) for _ in range(2)]
+    runs = [Trajectory(spec_of("vae"), train_images, images) for _ in range(2)]
     for _ in range(2):
         for run in runs:
             run.train_epoch()
@@ -367,13 +374,13 @@ def test_evaluations_that_mean_nothing_for_a_model_are_refused(
         evaluate(trained(), images, "speed")
     # Nothing is left beside the record, and what is allowed can be read again.
     spec, store = spec_of(train_images=64), RunStore(tmp_path)
-    training.train(spec, 1, store)
+    train(spec, 1, store)
     with pytest.raises(UsageError, match="'fitting' is not allowed"):
-        training.evaluate_run(spec, 1, store, "fitting")
+        evaluate_run(spec, 1, store, "fitting")
     assert not store.evaluation_path(spec, 1, "fitting").exists()
     for name in EVALUATIONS:
         if name != "fitting":
-            training.evaluate_run(spec, 1, store, name)
+            evaluate_run(spec, 1, store, name)
             assert store.load_evaluation(spec, 1, name)
     assert store.load_evaluation(spec, 1, "latent_scale")["scale/1"] == pytest.approx(
         store.load(spec, 1).last.validation_loss, rel=1e-6

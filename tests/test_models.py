@@ -12,24 +12,25 @@ import torch.nn.functional as F
 from sklearn.decomposition import PCA as ReferencePCA
 from torch import Tensor
 
-from gon import data, evaluation, training
-from gon.acquisition import ensure
+from gon.catalogue import MODELS
+from gon.claims.figures import draw_images
+from gon.data import prepared as data
+from gon.data.acquire import ensure
 from gon.errors import GonError, UsageError
-from gon.evaluation import make_images, to_float, validation_loss
-from gon.figures import draw_images
-from gon.models import (
-    PCA,
-    GenerativeLatentOptimisation,
-    GradientOriginNetwork,
-    ImplicitGON,
-    Model,
-    TiedAutoencoder,
-    VariationalGON,
-    build_model,
-    variational_loss,
-)
-from gon.origin import origin_latent, reconstruction_loss
-from gon.runs import MODELS, RunSpec, RunStore
+from gon.runs.checkpoint import state_of
+from gon.runs.store import RunStore
+from gon.runs.train import evaluate_run, train
+from gon.runs.trajectory import Trajectory, load_split
+from gon.science import evaluation
+from gon.science.baselines import PCA, GenerativeLatentOptimisation, TiedAutoencoder, variational_loss
+from gon.science.gon import GradientOriginNetwork, ImplicitGON, VariationalGON
+from gon.science.images import make_images
+from gon.science.measure import kept_statistics, to_float, validation_loss
+from gon.science.method import origin_latent, reconstruction_loss
+from gon.science.model import Model
+from gon.science.models import build_model
+from gon.science.protocols import PROTOCOLS
+from gon.spec import RunSpec
 
 SMALL = {
     "variational_gon": {"latent_dim": 16, "width": 8},
@@ -58,8 +59,8 @@ def images(mnist: data.PreparedImages) -> Tensor:
     return torch.from_numpy(np.array(mnist.train[:640]))
 
 
-def start(spec: RunSpec, images: Tensor) -> training.Trajectory:
-    return training.Trajectory(spec, images, images[:200])
+def start(spec: RunSpec, images: Tensor) -> Trajectory:
+    return Trajectory(spec, images, images[:200])
 
 
 def build(spec: RunSpec) -> Model:
@@ -341,14 +342,14 @@ def test_a_continued_run_of_every_model_equals_an_uninterrupted_one(model: str, 
     """Random draws and sparse moments included; so does a shorter run than the one that is there."""
     spec = spec_of(model, train_images=256, validation_images=64)
     whole, parts = RunStore(tmp_path / "whole"), RunStore(tmp_path / "parts")
-    training.train(spec, 3, whole)
-    first = training.train(spec, 1, parts)
-    training.train(spec, 3, parts)
+    train(spec, 3, whole)
+    first = train(spec, 1, parts)
+    train(spec, 3, parts)
     assert losses_of(whole, spec, 3) == losses_of(parts, spec, 3)
     assert whole.load_steps(spec, 3).tobytes() == parts.load_steps(spec, 3).tobytes()
     assert whole.load_images(spec, 3) == parts.load_images(spec, 3)
     checkpoint = whole.checkpoint_path(spec).read_bytes()
-    shorter = training.train(spec, 1, whole)  # after the longer one
+    shorter = train(spec, 1, whole)  # after the longer one
     assert [e.validation_loss for e in shorter.history] == [e.validation_loss for e in first.history]
     assert whole.load_images(spec, 1) == parts.load_images(spec, 1)
     assert whole.checkpoint_path(spec).read_bytes() == checkpoint
@@ -360,12 +361,12 @@ def test_a_compiled_step_of_every_model_is_the_same_and_continues_bit_for_bit(
     model: str, images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Compiled from the second epoch on, with one stop before compiling and one after it."""
-    monkeypatch.setattr(training, "COMPILE_AFTER_EPOCHS", 1)
+    monkeypatch.setattr("gon.runs.trajectory.COMPILE_AFTER_EPOCHS", 1)
     spec = spec_of(model, train_images=256, validation_images=64)
     whole, parts = RunStore(tmp_path / "whole"), RunStore(tmp_path / "parts")
-    training.train(spec, 3, whole)
+    train(spec, 3, whole)
     for epochs in (1, 2, 3):
-        training.train(spec, epochs, parts)
+        train(spec, epochs, parts)
     assert losses_of(whole, spec, 3) == losses_of(parts, spec, 3)
     assert whole.load_steps(spec, 3).tobytes() == parts.load_steps(spec, 3).tobytes()
     assert whole.load_images(spec, 3) == parts.load_images(spec, 3)
@@ -374,9 +375,9 @@ def test_a_compiled_step_of_every_model_is_the_same_and_continues_bit_for_bit(
         assert session.compiled == "no: no C++ compiler"
         return
     assert session.compiled == "from epoch 2"
-    monkeypatch.setattr(training, "COMPILE_AFTER_EPOCHS", 9)
+    monkeypatch.setattr("gon.runs.trajectory.COMPILE_AFTER_EPOCHS", 9)
     eager = RunStore(tmp_path / "eager")
-    training.train(spec, 3, eager)
+    train(spec, 3, eager)
     assert whole.load_steps(spec, 3) == pytest.approx(eager.load_steps(spec, 3), rel=1e-4)
     assert whole.load_steps(spec, 3).tobytes() != eager.load_steps(spec, 3).tobytes()
 
@@ -388,7 +389,7 @@ def test_compiling_leaves_a_run_as_it_was(images: Tensor) -> None:
         run.step(torch.arange(64))
         for optimizer in run.optimizers:
             optimizer.zero_grad()
-        before = copy.deepcopy(run.state())
+        before = copy.deepcopy(state_of(run))
         for failing in (True, False):
             with pytest.MonkeyPatch.context() as patch:
                 if failing:
@@ -400,7 +401,7 @@ def test_compiling_leaves_a_run_as_it_was(images: Tensor) -> None:
                 assert run.model.training_loss == eager
             assert run.compiled == ("no: ZeroDivisionError" if failing else "from epoch 1")
             assert all(parameter.grad is None for parameter in run.model.parameters())
-            after = run.state()
+            after = state_of(run)
             for part in ("model", "optimizers", "batch_order"):
                 torch.testing.assert_close(after[part], before[part], rtol=0, atol=0)
 
@@ -445,13 +446,13 @@ def test_every_model_takes_colours(model: str) -> None:
     images = torch.randint(0, 256, (128, 3, 32, 32), generator=torch.Generator().manual_seed(0))
     images = images.to(torch.uint8)
     spec = spec_of(model, dataset="cifar-10", train_images=128, validation_images=128)
-    run = training.Trajectory(spec, images, images)
+    run = Trajectory(spec, images, images)
     run.train_epoch()
     made = make_images(run.model, images, images)
     assert made["reconstructions"].shape == (10, 3, 32, 32)
     assert run.history[0].validation_loss > 0
     # The loss is a sum over the channels.
-    with torch.no_grad(), evaluation.kept_statistics(run.model):
+    with torch.no_grad(), kept_statistics(run.model):
         x = to_float(images[:64])
         loss = run.model.reconstruction_loss(run.model.reconstruct(x), x)
         errors = (run.model.reconstruct(x) - x).square().sum((1, 2, 3)).mean()
@@ -471,7 +472,7 @@ def test_interpolations_begin_and_end_at_the_reconstructions(images: Tensor) -> 
 
 
 def test_the_held_out_split_holds_out_the_last_training_images(mnist: data.PreparedImages) -> None:
-    train_images, validation_images, _ = training.load_split(RunSpec(split="held_out"))
+    train_images, validation_images, _ = load_split(RunSpec(split="held_out"))
     assert (len(train_images), len(validation_images)) == (50_000, 10_000)
     assert torch.equal(train_images, torch.from_numpy(np.array(mnist.train[:50_000])))
     assert torch.equal(validation_images, torch.from_numpy(np.array(mnist.train[50_000:])))
@@ -486,7 +487,7 @@ def test_protocols_differ_where_they_should(mnist: data.PreparedImages, images: 
     for name, value in run.model.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert run.model.training
-    assert list(found) == [protocol.name for protocol in evaluation.PROTOCOLS]
+    assert list(found) == [protocol.name for protocol in PROTOCOLS]
     assert found["batch_statistics"] == pytest.approx(validation_loss(run.model, images), rel=1e-6)
 
     # Each other one, written out with the plain form of the latent.
@@ -494,7 +495,7 @@ def test_protocols_differ_where_they_should(mnist: data.PreparedImages, images: 
         model = run.model
         assert isinstance(model, GradientOriginNetwork)
         total = 0.0
-        with evaluation.kept_statistics(model):
+        with kept_statistics(model):
             model.train(training_mode)
             for x in to_float(images).split(size):
                 z = origin_latent(model.decoder, x, 64, batch_size=divisor).detach()
@@ -518,9 +519,9 @@ def test_protocols_differ_where_they_should(mnist: data.PreparedImages, images: 
 def test_an_evaluation_belongs_to_its_run(tmp_path: Path) -> None:
     store, spec = RunStore(tmp_path), spec_of("gon", train_images=128, validation_images=64)
     with pytest.raises(GonError, match=r"epochs-1\.json: cannot read the run record"):
-        training.evaluate_run(spec, 1, store, "protocols")
-    record = training.train(spec, 1, store)
-    training.evaluate_run(spec, 1, store, "protocols")
+        evaluate_run(spec, 1, store, "protocols")
+    record = train(spec, 1, store)
+    evaluate_run(spec, 1, store, "protocols")
     losses = store.load_evaluation(spec, 1, "protocols")
     assert losses["batch_statistics"] == pytest.approx(record.last.validation_loss, rel=1e-6)
 
@@ -541,15 +542,15 @@ def test_an_evaluation_belongs_to_its_run(tmp_path: Path) -> None:
     path.unlink()
     store.weights_path(spec, 1).unlink()
     with pytest.raises(GonError, match=r"weights\.pt: not there"):
-        training.evaluate_run(spec, 1, store, "protocols")
+        evaluate_run(spec, 1, store, "protocols")
 
 
 def test_pca_is_one_pass_whatever_the_budget(tmp_path: Path) -> None:
     spec = spec_of("pca")
     assert spec.epochs_at(500) == 1
     with pytest.raises(UsageError, match=r"epochs: 2 is not allowed for the model 'pca'.*; 1 is"):
-        training.train(spec, 2, RunStore(tmp_path))
-    record = training.train(spec, 1, RunStore(tmp_path))
+        train(spec, 2, RunStore(tmp_path))
+    record = train(spec, 1, RunStore(tmp_path))
     assert (record.epochs, record.sessions[0].dtype) == (1, "float64")
     with pytest.raises(UsageError, match=r"latent_dim: 2000 is not allowed for PCA of 1024 values"):
         build(spec_of("pca", latent_dim=2000))

@@ -21,14 +21,16 @@ from requests_cache import CachedResponse, CachedSession
 from requests_cache.models import CachedRequest
 from rocrate_validator import models, services
 
+from gon.claims.results import read_result
 from gon.errors import GonError
-from gon.params import PROJECT
+from gon.files import PROJECT
 from gon.reporting import build_report
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE
+from gon.reporting.rulegraph import read_graph
 from gon.reporting.tables import SETTINGS, TABLES
-from gon.reporting.workflow import read_graph
-from gon.results import read_result
-from gon.runs import RunRecord, RunSpec, read_steps
+from gon.runs.chain import read_steps
+from gon.runs.record import RunRecord
+from gon.spec import RunSpec
 
 CLAIMS = ("latent_size", "two_step")
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"

@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gon import data, params
+from gon.claims import params
+from gon.claims.rules import LossRule
+from gon.claims.strict_yaml import read_yaml
+from gon.claims.study import Study, load_study
+from gon.data import prepared as data
 from gon.errors import UsageError
-from gon.params import PROJECT, LossRule, Study, load_study, read_yaml
-from gon.runs import RunSpec, RunStore
+from gon.files import PROJECT
+from gon.runs.store import RunStore
+from gon.spec import RunSpec
 
 
 def study_with(tmp_path: Path, claim: str, change: dict[str, object], budget: str = "quick") -> Study:

@@ -15,11 +15,13 @@ import pytest
 from browser import check_page, chromium, homeless_numbers, open_browser
 from bs4 import BeautifulSoup
 
-from gon.data import data_dir
-from gon.deviations import load_deviations
-from gon.params import PROJECT, load_study
-from gon.reporting.formats import change, number
-from gon.runs import RunSpec, RunStore
+from gon.claims.deviations import load_deviations
+from gon.claims.formats import change, number
+from gon.claims.study import load_study
+from gon.data.prepared import data_dir
+from gon.files import PROJECT
+from gon.runs.store import RunStore
+from gon.spec import RunSpec
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -280,7 +282,7 @@ def test_a_notebook_that_fails_shows_its_error_and_keeps_the_report(project: Pro
 
 def test_a_run_that_diverges_is_recorded_and_shown_as_diverged(project: Project) -> None:
     """No setting that is allowed overflows a sigmoid's loss: the arithmetic of the copy is broken instead."""
-    path = project.root / "gon" / "training.py"
+    path = project.root / "gon" / "runs" / "trajectory.py"
     original = path.read_text()
     path.write_text(original.replace("loss.detach()", "loss.detach().log().sqrt()"))
     project.gon("run", "--budget", "smoke", "--set", "two_step.latent_dim=63")

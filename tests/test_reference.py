@@ -14,12 +14,15 @@ import pytest
 import torch
 import yaml
 
+from gon.claims.study import Study, load_study
 from gon.errors import GonError
-from gon.models import build_model
-from gon.params import PROJECT, Study, load_study
-from gon.reference import Costs, is_done, keep_records, print_plan, tasks
-from gon.runs import RunRecord, RunSpec, RunStore
-from gon.training import train
+from gon.files import PROJECT
+from gon.plan import Costs, is_done, keep_records, print_plan, tasks
+from gon.runs.record import RunRecord
+from gon.runs.store import RunStore
+from gon.runs.train import train
+from gon.science.models import build_model
+from gon.spec import RunSpec
 
 GRIDS = [
     {"latent_dim": 4, "width": 2, "at": {"tiny": {"epochs": 2, "stages": 1}}},
@@ -50,9 +53,9 @@ def train_all(folder: Path, store: Path) -> subprocess.Popen[str]:
     script = f"""
 import sys
 from pathlib import Path
-from gon.params import load_study
-from gon.reference import train_plan
-from gon.runs import RunStore
+from gon.claims.study import load_study
+from gon.plan import train_plan
+from gon.runs.store import RunStore
 study = load_study("tiny", params=Path({str(folder)!r}))
 sys.exit(train_plan(study, RunStore(Path({str(store)!r})), 2, "cpu"))
 """
@@ -171,9 +174,9 @@ def test_costs_come_from_what_was_measured(tmp_path: Path) -> None:
 def test_a_run_of_fifty_epochs_is_kept_in_300_kilobytes(tmp_path: Path) -> None:
     """Steps as a real training gives them take most of it: 937 an epoch, whose bits are noise."""
     noise = np.random.default_rng(0).normal(0, 0.05, 937 * 50)
-    from gon.runs import _packed_steps
+    from gon.runs.chain import packed_steps
 
-    packed = _packed_steps((12 * np.exp(noise)).astype("<f4"))
+    packed = packed_steps((12 * np.exp(noise)).astype("<f4"))
     assert len(packed) < 170_000  # the rest is for records, images and evaluations
 
 

@@ -16,12 +16,15 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import Browser
 from report_support import begin, make_claim, make_notebook, plausible_loss
 
+from gon.claims.formats import number
+from gon.claims.params import ClaimParams, Published
+from gon.claims.results import read_result
+from gon.claims.rules import Compare, OrderingRule, Source
+from gon.claims.study import load_study
 from gon.errors import GonError
-from gon.params import PROJECT, ClaimParams, Compare, OrderingRule, Published, Source, load_study
+from gon.files import PROJECT
 from gon.reporting import build_report
-from gon.reporting.formats import number
-from gon.results import read_result
-from gon.runs import RunSpec
+from gon.spec import RunSpec
 
 CLAIMS = ("latent_size", "activations", "two_step")
 HOSTILE = (

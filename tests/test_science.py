@@ -15,17 +15,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from gon import data, training
-from gon.acquisition import ensure
 from gon.catalogue import ACTIVATIONS
-from gon.convolutions import transpose, transposed_convolution
+from gon.data import prepared as data
+from gon.data.acquire import ensure
 from gon.errors import GonError, UsageError
-from gon.evaluation import to_float, validation_loss
-from gon.models import ORIGIN_PASSES, GradientOriginNetwork
-from gon.networks import ACTIVATION_MODULES, decoder
-from gon.optimizer import Adam
-from gon.origin import fast_decode, fast_origin_latent, origin_latent, reconstruction_loss
-from gon.runs import NUMERICS, RunSpec, RunStore
+from gon.runs.checkpoint import restore, state_of
+from gon.runs.store import RunStore
+from gon.runs.train import train
+from gon.runs.trajectory import Trajectory
+from gon.science.convolutions import transpose, transposed_convolution
+from gon.science.fast import fast_decode, fast_origin_latent
+from gon.science.gon import ORIGIN_PASSES, GradientOriginNetwork
+from gon.science.measure import to_float, validation_loss
+from gon.science.method import origin_latent, reconstruction_loss
+from gon.science.networks import ACTIVATION_MODULES, decoder
+from gon.science.optimizer import Adam
+from gon.spec import NUMERICS, RunSpec
 
 SMOKE = RunSpec(train_images=640, validation_images=200)
 
@@ -170,7 +175,7 @@ def test_both_passes_train_alike_in_float32(
     """
     spec = RunSpec(inner_steps=inner_steps)
     reference, fast = (
-        training.Trajectory(
+        Trajectory(
             spec, torch.from_numpy(mnist.train), torch.from_numpy(mnist.validation), origin_pass=origin_pass
         )
         for origin_pass in ("reference", "fast")
@@ -185,7 +190,7 @@ def test_both_passes_train_alike_in_float32(
                     parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.01)
     else:
         reference.step(first)
-    fast.load_state(copy.deepcopy(reference.state()))
+    restore(fast, copy.deepcopy(state_of(reference)))
     curves = [torch.stack([run.step(batch) for batch in batches]) for run in (reference, fast)]
     torch.testing.assert_close(curves[1], curves[0], rtol=within, atol=0)
 
@@ -197,7 +202,7 @@ def test_an_activation_with_a_kink_learns_from_pytorchs_initial_weights(
     """There the origin lies on the kinks: rounding moves the plain form, which the fast one must follow."""
     curves = []
     for origin_pass in ORIGIN_PASSES:
-        run = training.Trajectory(
+        run = Trajectory(
             RunSpec(activation=activation),
             torch.from_numpy(mnist.train),
             torch.from_numpy(mnist.validation),
@@ -215,19 +220,19 @@ def test_a_compiled_step_is_the_same_and_continues_bit_for_bit(
     mnist: data.PreparedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that is compiled from its second epoch on."""
-    monkeypatch.setattr(training, "COMPILE_AFTER_EPOCHS", 1)
+    monkeypatch.setattr("gon.runs.trajectory.COMPILE_AFTER_EPOCHS", 1)
     spec = dataclasses.replace(SMOKE, activation="softplus")
     whole, parts = RunStore(tmp_path / "whole"), RunStore(tmp_path / "parts")
-    training.train(spec, 2, whole)
-    training.train(spec, 1, parts)
-    training.train(spec, 2, parts)
+    train(spec, 2, whole)
+    train(spec, 1, parts)
+    train(spec, 2, parts)
     assert without_timings(whole.record_path(spec, 2)) == without_timings(parts.record_path(spec, 2))
     (session,) = whole.load(spec, 2).sessions
     if shutil.which("c++") or shutil.which("g++") or shutil.which("clang++"):
         assert session.compiled == "from epoch 2"
-        monkeypatch.setattr(training, "COMPILE_AFTER_EPOCHS", 9)
+        monkeypatch.setattr("gon.runs.trajectory.COMPILE_AFTER_EPOCHS", 9)
         eager = RunStore(tmp_path / "eager")
-        training.train(spec, 2, eager)
+        train(spec, 2, eager)
         assert whole.load_steps(spec, 2) == pytest.approx(eager.load_steps(spec, 2), rel=1e-4)
         assert not np.array_equal(whole.load_steps(spec, 2), eager.load_steps(spec, 2))
     else:
@@ -237,10 +242,10 @@ def test_a_compiled_step_is_the_same_and_continues_bit_for_bit(
 def test_without_a_compiler_a_run_goes_on_and_says_so(
     mnist: data.PreparedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "COMPILE_AFTER_EPOCHS", 0)
+    monkeypatch.setattr("gon.runs.trajectory.COMPILE_AFTER_EPOCHS", 0)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    record = training.train(SMOKE, 1, RunStore(tmp_path))
+    record = train(SMOKE, 1, RunStore(tmp_path))
     assert record.sessions[0].compiled == "no: no C++ compiler"
     assert record.last.epoch == 1
 
@@ -248,7 +253,7 @@ def test_without_a_compiler_a_run_goes_on_and_says_so(
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
     allowed = "cpu, cuda" if torch.cuda.is_available() else "cpu"
     with pytest.raises(UsageError, match=f"device: 'tpu' is not here; allowed are {allowed}$"):
-        training.train(SMOKE, 1, RunStore(tmp_path), device="tpu")
+        train(SMOKE, 1, RunStore(tmp_path), device="tpu")
     with pytest.raises(UsageError, match="origin_pass: 'quick' is not known; allowed are fast, reference"):
         GradientOriginNetwork(SMOKE, "quick")
 
@@ -258,12 +263,12 @@ def test_a_batch_that_does_not_fit_into_memory_is_named(
 ) -> None:
     """The step really asks for more than there is."""
 
-    def greedy(self: training.Trajectory, batch: Tensor) -> Tensor:
+    def greedy(self: Trajectory, batch: Tensor) -> Tensor:
         return torch.empty(1 << 60)
 
-    monkeypatch.setattr(training.Trajectory, "step", greedy)
+    monkeypatch.setattr(Trajectory, "step", greedy)
     with pytest.raises(GonError, match="batch_size: a step on 64 images does not fit into the memory"):
-        training.train(SMOKE, 1, RunStore(tmp_path))
+        train(SMOKE, 1, RunStore(tmp_path))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
@@ -272,7 +277,7 @@ def test_cuda_trains_as_the_cpu_does(mnist: data.PreparedImages, inner_steps: in
     """An epoch of captured steps in float64, against steps on the CPU."""
     spec = dataclasses.replace(SMOKE, inner_steps=inner_steps)
     cpu, cuda = (
-        training.Trajectory(
+        Trajectory(
             spec,
             torch.from_numpy(mnist.train[:640]),
             torch.from_numpy(mnist.validation[:64]),
@@ -291,7 +296,7 @@ def test_cuda_trains_as_the_cpu_does(mnist: data.PreparedImages, inner_steps: in
 def test_an_epoch_takes_the_batches_of_its_order(mnist: data.PreparedImages, dtype: torch.dtype) -> None:
     """The steps find their batch on the device; here they are told."""
     runs = [
-        training.Trajectory(
+        Trajectory(
             SMOKE, torch.from_numpy(mnist.train[:640]), torch.from_numpy(mnist.validation[:64]), dtype=dtype
         )
         for _ in range(2)
@@ -305,9 +310,7 @@ def test_an_epoch_takes_the_batches_of_its_order(mnist: data.PreparedImages, dty
 
 def test_adam_is_pytorchs_bit_for_bit(mnist: data.PreparedImages) -> None:
     """Over real steps, stopped and continued; parameters without a gradient stay as they were."""
-    run = training.Trajectory(
-        SMOKE, torch.from_numpy(mnist.train[:640]), torch.from_numpy(mnist.validation[:64])
-    )
+    run = Trajectory(SMOKE, torch.from_numpy(mnist.train[:640]), torch.from_numpy(mnist.validation[:64]))
     twin = copy.deepcopy(run.model)
     theirs = torch.optim.Adam(twin.parameters(), lr=SMOKE.learning_rate, fused=True)
     (ours,) = run.optimizers
@@ -330,11 +333,14 @@ def test_an_uncompiled_training_does_not_load_torchs_compiler() -> None:
     """That would cost every process a second, and 70 MiB."""
     script = """
 import sys, torch
-from gon import data, training
-from gon.runs import RunSpec
-training.prepare_process(1)
+from gon.data import prepared as data
+from gon.runs.trajectory import Trajectory
+from gon.runs.train import train
+from gon.runs.process import prepare_process
+from gon.spec import RunSpec
+prepare_process(1)
 images = torch.from_numpy(data.load("mnist").train[:64])
-run = training.Trajectory(RunSpec(train_images=64, validation_images=64), images, images)
+run = Trajectory(RunSpec(train_images=64, validation_images=64), images, images)
 run.train_epoch()
 assert torch.are_deterministic_algorithms_enabled()
 print("torch._dynamo" in sys.modules or "torch._inductor" in sys.modules)
@@ -370,9 +376,9 @@ def test_the_reported_loss_is_1024_times_the_pixel_mean(images: Tensor) -> None:
     model = build(spec)
     mean = torch.nn.functional.mse_loss(model.reconstruct(to_float(images)), to_float(images)).item()
     assert validation_loss(model, images) == pytest.approx(1024 * mean, rel=1e-5)
-    run = training.Trajectory(spec, images, images)
+    run = Trajectory(spec, images, images)
     assert run.step(torch.arange(8)).item() == pytest.approx(
-        1024 * training.Trajectory(spec, images, images).model.training_loss(to_float(images)).item()
+        1024 * Trajectory(spec, images, images).model.training_loss(to_float(images)).item()
     )
 
 
@@ -409,9 +415,9 @@ def test_measuring_leaves_the_model_as_it_was(images: Tensor) -> None:
 
 def test_prepared_images_are_those_of_the_authors_loader(mnist: data.PreparedImages) -> None:
     """Every pixel as with PIL's Resize(32) and ToTensor, for images from the whole set."""
-    from gon.acquisition import _torchvision
+    from gon.data.prepare import torchvision_module
 
-    torchvision = _torchvision()
+    torchvision = torchvision_module()
     published = torchvision.datasets.MNIST(data.data_dir(), train=True, download=False).data
     resize = torchvision.transforms.Resize(32)
     for i in range(0, 60_000, 60):
@@ -434,16 +440,16 @@ def test_a_continued_run_equals_an_uninterrupted_one_bit_for_bit(
 ) -> None:
     whole, parts = RunStore(tmp_path / "whole"), RunStore(tmp_path / "parts")
     spec = dataclasses.replace(SMOKE, inner_steps=2)
-    training.train(spec, 2, whole)
-    training.train(spec, 1, parts)
-    training.train(spec, 2, parts)
+    train(spec, 2, whole)
+    train(spec, 1, parts)
+    train(spec, 2, parts)
     assert without_timings(whole.record_path(spec, 2)) == without_timings(parts.record_path(spec, 2))
     assert whole.load_steps(spec, 2).tobytes() == parts.load_steps(spec, 2).tobytes()
     # One file for all records of a trajectory, and equal losses give equal bytes.
     (steps,), (other,) = (sorted(store.folder(spec).glob("steps-*.npz")) for store in (whole, parts))
     assert steps.read_bytes() == other.read_bytes()
     # A smaller budget asked for afterwards is a prefix, and trains nothing.
-    training.train(spec, 1, whole)
+    train(spec, 1, whole)
     assert without_timings(whole.record_path(spec, 1)) == without_timings(parts.record_path(spec, 1))
 
 
@@ -452,7 +458,7 @@ def test_a_damaged_checkpoint_is_named_and_kept(
     mnist: data.PreparedImages, tmp_path: Path, damage: str
 ) -> None:
     store = RunStore(tmp_path)
-    training.train(SMOKE, 1, store)
+    train(SMOKE, 1, store)
     path = store.checkpoint_path(SMOKE)
     content = bytearray(path.read_bytes())
     if damage == "cut":
@@ -461,11 +467,11 @@ def test_a_damaged_checkpoint_is_named_and_kept(
         content[len(content) // 2] ^= 1
     else:
         other = dataclasses.replace(SMOKE, latent_dim=8)
-        training.train(other, 1, store)
+        train(other, 1, store)
         content = bytearray(store.checkpoint_path(other).read_bytes())
     path.write_bytes(content)
     with pytest.raises(GonError, match=r"checkpoint\.pt.*move it away"):
-        training.train(SMOKE, 2, store)
+        train(SMOKE, 2, store)
     assert path.read_bytes() == content
 
 
@@ -473,9 +479,9 @@ def test_a_run_whose_loss_is_not_finite_is_recorded_as_diverged(
     mnist: data.PreparedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The weights are made infinite after some steps, as an overflow would."""
-    step, count = training.Trajectory.step, 0
+    step, count = Trajectory.step, 0
 
-    def failing(self: training.Trajectory, batch: Tensor) -> Tensor:
+    def failing(self: Trajectory, batch: Tensor) -> Tensor:
         nonlocal count
         count += 1
         if count == 13:
@@ -483,9 +489,9 @@ def test_a_run_whose_loss_is_not_finite_is_recorded_as_diverged(
                 self.model.decoder[-2].weight.fill_(float("nan"))
         return step(self, batch)
 
-    monkeypatch.setattr(training.Trajectory, "step", failing)
+    monkeypatch.setattr(Trajectory, "step", failing)
     store = RunStore(tmp_path)
-    record = training.train(SMOKE, 3, store)
+    record = train(SMOKE, 3, store)
     assert record.diverged is not None
     assert (record.diverged.epoch, record.diverged.step) == (2, 3)
     assert len(record.history) == 1
@@ -507,7 +513,7 @@ def test_a_damaged_record_is_named_and_kept(
 ) -> None:
     assert callable(change)
     store = RunStore(tmp_path)
-    training.train(SMOKE, 1, store)
+    train(SMOKE, 1, store)
     path = store.record_path(SMOKE, 1)
     damaged = change(path.read_text())
     path.write_text(damaged)
@@ -517,7 +523,7 @@ def test_a_damaged_record_is_named_and_kept(
 
 
 def test_smoke_results_have_a_store_of_their_own() -> None:
-    from gon.params import load_study
+    from gon.claims.study import load_study
 
     smoke, quick = load_study("smoke").budget, load_study("quick").budget
     assert smoke.build != quick.build
@@ -538,7 +544,7 @@ def test_the_first_steps_are_those_of_this_numerics_version(
     assert NUMERICS["gon"] == NUMERICS["gon_detached"] == 3, "frozen: reference records rest on them"
     spec = dataclasses.replace(SMOKE, **changes)
     images = torch.from_numpy(np.array(mnist.train[:640]))
-    run = training.Trajectory(spec, images, images[:64])
+    run = Trajectory(spec, images, images[:64])
     order = torch.randperm(640, generator=run.batch_order)
     losses = [run.step(order[i * 64 : (i + 1) * 64]).item() for i in range(5)]
     assert losses == pytest.approx(golden, rel=1e-5)

@@ -8,9 +8,9 @@ import pytest
 import scipy.stats
 from statsmodels.stats.multitest import multipletests
 
-import gon.statistics
-from gon.runs import Epoch
-from gon.statistics import SKEWED, crossing, differences, holm, mean_curve, mean_interval
+import gon.claims.statistics
+from gon.claims.statistics import SKEWED, crossing, differences, holm, mean_curve, mean_interval
+from gon.runs.record import Epoch
 
 SAMPLES = [
     ([0.41, 0.39, 0.42], [0.44, 0.45, 0.43]),
@@ -49,7 +49,7 @@ def test_scatter_by_rounding_only_is_none() -> None:
 def test_differences_are_tested_as_scipy_does_before_skewness_is_allowed_for(
     first: list[float], second: list[float], bound: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gon.statistics, "SKEWED", {2: (1.0, 1.0), 3: (1.0, 1.0)})
+    monkeypatch.setattr(gon.claims.statistics, "SKEWED", {2: (1.0, 1.0), 3: (1.0, 1.0)})
     logs = np.log(first) - np.log(second)
     found = differences(logs)
     assert found.seeds == len(first)

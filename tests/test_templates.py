@@ -5,12 +5,14 @@ from typing import get_args
 
 import pypandoc
 import pytest
+from lint import find_typed_digits
 
-from gon.params import PROJECT, load_study
-from gon.reporting import describe, formats
-from gon.reporting.lint import find_typed_digits
+from gon.claims import formats, words
+from gon.claims.results import ClaimResult, Comparison, Finding, Measurement, Reason, Verdict
+from gon.claims.study import load_study
+from gon.files import PROJECT
+from gon.reporting import escape
 from gon.reporting.svg import inline_svg
-from gon.results import ClaimResult, Comparison, Finding, Measurement, Reason, Verdict
 
 
 def test_no_digit_is_typed_into_results_prose():
@@ -101,7 +103,7 @@ ASCII = "".join(chr(code) for code in range(33, 127) if chr(code) not in "\"'")
 
 def test_every_ascii_character_survives_markdown():
     for text in (ASCII, ASCII[::-1], *(f"{c}{c}{c} x {c}y{c} {c}" for c in ASCII if not c.isalnum())):
-        markdown = formats.escape_markdown(text)
+        markdown = escape.escape_markdown(text)
         assert (
             pypandoc.convert_text(markdown, "plain", "markdown", extra_args=["--wrap=none"]).strip() == text
         )
@@ -138,17 +140,17 @@ def test_a_pair_is_named_by_what_differs(first, second, where, names):
     comparison = Comparison(
         first="a", second="b", epochs=1, seeds=1, relative_difference=0.0, finding="too close to tell"
     )
-    (pair,) = describe.pairs(result, [comparison])
+    (pair,) = words.pairs(result, [comparison])
     assert (pair.where, pair.names) == (where, names)
 
 
 def test_every_finding_reason_and_outcome_has_its_words():
-    assert set(describe.FINDINGS) == set(get_args(Finding))
-    assert set(describe.WANTS) == set(get_args(Reason))
+    assert set(words.FINDINGS) == set(get_args(Finding))
+    assert set(words.WANTS) == set(get_args(Reason))
     rules = [rule for claim in load_study().claims for rule in claim.rules]
     assert {rule.kind for rule in rules} == {"ordering", "value", "structural"}
     for rule in rules:
-        assert f"version {rule.version} of" in describe.terms(rule)
+        assert f"version {rule.version} of" in words.terms(rule)
         for tendency in (*get_args(Finding), "mixed"):
             verdict = Verdict(
                 rule=rule,
@@ -159,10 +161,10 @@ def test_every_finding_reason_and_outcome_has_its_words():
                 seeds=2,
                 comparisons=[],
             )
-            assert describe.tendency_words(verdict) in describe.so_far(verdict)
+            assert words.tendency_words(verdict) in words.so_far(verdict)
             reasons = 1 if rule.kind == "structural" else len(get_args(Reason))
-            assert len(describe.open_reasons(verdict)) == reasons
-            assert describe.remedies(verdict)
+            assert len(words.open_reasons(verdict)) == reasons
+            assert words.remedies(verdict)
 
 
 def test_more_seeds_are_never_said_to_change_a_verdict():
@@ -176,7 +178,7 @@ def test_more_seeds_are_never_said_to_change_a_verdict():
         seeds=3,
         comparisons=[],
     )
-    (remedy,) = describe.remedies(verdict)
+    (remedy,) = words.remedies(verdict)
     assert (
         remedy.startswith("a new version of the rule only")
         and "more seeds are shown but not judged" in remedy
@@ -184,7 +186,7 @@ def test_more_seeds_are_never_said_to_change_a_verdict():
 
 
 def test_typst_strings_hold_their_text():
-    assert formats.escape_typst('a"b\\c\n#x') == '"a\\"b\\\\c\\n#x"'
+    assert escape.escape_typst('a"b\\c\n#x') == '"a\\"b\\\\c\\n#x"'
 
 
 def test_two_figures_share_no_id_and_carry_no_script(tmp_path):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gon.progress import Progress, write_progress
+from gon.runs.progress import Progress, write_progress
 from snakemake_logger_plugin_gon.reasons import explain
 from snakemake_logger_plugin_gon.screen import Screen
 from snakemake_logger_plugin_gon.state import Board, Job, final_loss, recorded_epochs

@@ -10,23 +10,24 @@ import numpy as np
 import papermill
 import pytest
 
-from gon.errors import UsageError
-from gon.execution import STUDY_PARAMETERS, notebook_path
-from gon.params import PROJECT, Compare, OrderingRule, StructuralRule, ValueRule, load_study
-from gon.results import BudgetSummary, ClaimResult, Comparison, Finding, Measurement, SeedValue, Verdict
-from gon.statistics import differences
-from gon.verdicts import (
-    REASONS,
-    Pair,
-    decide_pairs,
-    describe,
-    judge_again,
-    judge_ordering,
-    judge_structural,
-    judge_values,
-    ordering_outcome,
-    tendency,
+from gon.claims.decisions import decide_pairs, ordering_outcome
+from gon.claims.execution import STUDY_PARAMETERS, notebook_path
+from gon.claims.results import (
+    BudgetSummary,
+    ClaimResult,
+    Comparison,
+    Finding,
+    Measurement,
+    SeedValue,
+    Verdict,
 )
+from gon.claims.rules import Compare, OrderingRule, StructuralRule, ValueRule
+from gon.claims.statistics import differences
+from gon.claims.study import load_study
+from gon.claims.verdicts import Pair, judge_again, judge_ordering, judge_structural, judge_values, tendency
+from gon.claims.words import REASONS, describe
+from gon.errors import UsageError
+from gon.files import PROJECT
 
 sys.path.append(str(PROJECT / "benchmarks"))
 import simulate_rules as simulated  # noqa: E402

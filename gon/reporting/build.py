@@ -9,13 +9,14 @@ from pathlib import Path
 import jinja2
 
 from gon.errors import GonError
-from gon.reporting.collect import Report, collect_report, copy_data
 from gon.reporting.notebook import render_notebook
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
 from gon.reporting.page import render_page
 from gon.reporting.print import compile_pdf, render_print
+from gon.reporting.read import collect_report, copy_data
+from gon.reporting.report import Report
+from gon.reporting.rulegraph import draw_workflow, read_graph
 from gon.reporting.tables import write_tables
-from gon.reporting.workflow import draw_workflow, read_graph
 
 CONTENT = (
     *("data", "notebooks", "params", "workflow", "CITATION.cff", "LICENSE", CODECHECK, CRATE),

@@ -11,9 +11,9 @@ from markupsafe import Markup
 from nbconvert.exporters import HTMLExporter
 
 from gon.errors import GonError
-from gon.params import PROJECT
-from gon.reporting.collect import Claim, Report
+from gon.files import PROJECT
 from gon.reporting.prose import environment
+from gon.reporting.report import Claim, Report
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _NO_ALT = "A figure of the notebook; the report describes it."

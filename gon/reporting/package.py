@@ -13,8 +13,8 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from gon.catalogue import DATASETS
-from gon.params import PROJECT
-from gon.reporting.collect import Report, Run
+from gon.files import PROJECT
+from gon.reporting.report import Report, Run
 from gon.reporting.tables import TABLES, record_of
 
 ARCHIVE = "report.zip"

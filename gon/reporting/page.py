@@ -2,8 +2,8 @@
 
 from markupsafe import Markup
 
-from gon.reporting.collect import Report
 from gon.reporting.prose import environment, render_prose
+from gon.reporting.report import Report
 
 _CONTENTS_HERE = "<!-- contents -->"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import typst
 
 from gon.errors import GonError
-from gon.reporting.collect import Report
 from gon.reporting.prose import Trusted, environment, render_prose
+from gon.reporting.report import Report
 
 # The compiler's own fonts cover these; PDF/UA forbids text without a glyph.
 _COVERED = (

@@ -14,13 +14,14 @@ import jinja2
 import pypandoc
 from markupsafe import Markup
 
+from gon.catalogue import EXACT_MODELS
+from gon.claims import formats, words
+from gon.claims.results import ClaimResult, Comparison, FigureFile, Measurement
 from gon.errors import GonError
-from gon.params import PROJECT
-from gon.reporting import describe, formats, tables
-from gon.reporting.collect import Claim, Report, Run, environment_facts
+from gon.files import PROJECT
+from gon.reporting import escape, tables
+from gon.reporting.report import Claim, Report, Run, environment_facts
 from gon.reporting.svg import inline_svg
-from gon.results import ClaimResult, Comparison, FigureFile, Measurement
-from gon.runs import EXACT_MODELS
 
 TEMPLATES = PROJECT / "templates"
 TITLE = "Reproducing Gradient Origin Networks"
@@ -52,12 +53,12 @@ class Counter:
 
 def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Environment:
     """A Jinja environment that escapes what templates print for a language, and has our filters."""
-    escapes = {"markdown": formats.escape_markdown, "typst": formats.escape_typst}
+    escapes = {"markdown": escape.escape_markdown, "typst": escape.escape_typst}
 
     def finalize(value: Any) -> Any:
         # Numbers mean the same in every language; an undefined name raises when it is printed.
         if language == "html" or isinstance(value, (Trusted, int, float, jinja2.Undefined)):
-            return formats.printable(value) if type(value) is str else value
+            return escape.printable(value) if type(value) is str else value
         return escapes[language](str(value))
 
     made = jinja2.Environment(
@@ -84,44 +85,44 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         duration=formats.duration,
         date=formats.date,
         listed=formats.listed,
-        slug=formats.slug,
+        slug=escape.slug,
         trusted=Trusted,
     )
     made.globals.update(
         title=TITLE,
         subtitle=SUBTITLE,
-        FINDINGS=describe.FINDINGS,
-        EARLY=describe.EARLY,
+        FINDINGS=words.FINDINGS,
+        EARLY=words.EARLY,
         tables_of_data=tables.TABLES,
         environment_facts=environment_facts,
         exact_models=EXACT_MODELS,
         **{
             function.__name__: function
             for function in (
-                describe.answer,
-                describe.answer_rows,
-                describe.closest,
-                describe.farthest,
-                describe.findings,
-                describe.groups,
-                describe.left_out,
-                describe.left_out_words,
-                describe.measured,
-                describe.missing_words,
-                describe.open_reasons,
-                describe.outcome_words,
-                describe.outcomes,
-                describe.pairs,
-                describe.refuted_words,
-                describe.remedies,
-                describe.rests_on,
-                describe.run_epochs,
-                describe.so_far,
-                describe.span,
-                describe.table_epochs,
-                describe.tendency_words,
-                describe.terms,
-                describe.wanted,
+                words.answer,
+                words.answer_rows,
+                words.closest,
+                words.farthest,
+                words.findings,
+                words.groups,
+                words.left_out,
+                words.left_out_words,
+                words.measured,
+                words.missing_words,
+                words.open_reasons,
+                words.outcome_words,
+                words.outcomes,
+                words.pairs,
+                words.refuted_words,
+                words.remedies,
+                words.rests_on,
+                words.run_epochs,
+                words.so_far,
+                words.span,
+                words.table_epochs,
+                words.tendency_words,
+                words.terms,
+                words.wanted,
             )
         },
     )
@@ -194,7 +195,7 @@ def render_markdown(report: Report, target: Target) -> str:
         report=report,
         tables=table_numbers,
         figures=figure_numbers,
-        workflow_alt=describe.workflow(report.edges),
+        workflow_alt=words.workflow(report.edges),
     )
     if target == "page":
         target_environment.globals.update(svg=_inline_svg, workflow_svg=_workflow_svg)
@@ -227,13 +228,13 @@ def render_markdown(report: Report, target: Target) -> str:
 
     def given(text: str) -> Trusted:
         """A text whose digits come from the parameters, and not from runs."""
-        return Trusted(f"[{formats.escape_markdown(text)}]{{.given}}")
+        return Trusted(f"[{escape.escape_markdown(text)}]{{.given}}")
 
     known = set(re.findall(r"^@\w+\{([^,\s]+),", BIBLIOGRAPHY.read_text(encoding="utf-8"), re.MULTILINE))
 
     def cite(key: str) -> Trusted:
         """A citation in the running text; a work that is not in the bibliography is named by its key."""
-        return Trusted(f"@{key}" if key in known else formats.escape_markdown(key))
+        return Trusted(f"@{key}" if key in known else escape.escape_markdown(key))
 
     prose = environment("markdown")
     prose.globals.update(show=show, value=value, difference=difference, given=given)
@@ -246,5 +247,5 @@ def _workflow_svg(path: Path, alt: str) -> Markup:
 
 
 def _inline_svg(claim: Claim, figure: FigureFile) -> Markup:
-    prefix = f"{claim.anchor}-{formats.slug(figure.name)}-"
-    return Markup(inline_svg(claim.folder / figure.svg, prefix, formats.printable(figure.alt)))
+    prefix = f"{claim.anchor}-{escape.slug(figure.name)}-"
+    return Markup(inline_svg(claim.folder / figure.svg, prefix, escape.printable(figure.alt)))

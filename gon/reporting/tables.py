@@ -12,8 +12,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gon.reporting.collect import Claim, Report, Run
-from gon.runs import RunRecord, RunSpec, read_record, read_steps
+from gon.reporting.report import Claim, Report, Run
+from gon.runs.chain import read_steps
+from gon.runs.record import RunRecord
+from gon.runs.store import read_record
+from gon.spec import RunSpec
 
 SSE = "summed squared error per image"
 

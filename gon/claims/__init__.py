@@ -1,0 +1,1 @@
+"""Claims: parameters and plan, what a notebook works with, its result, and the verdicts."""

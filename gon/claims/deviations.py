@@ -1,0 +1,101 @@
+"""Where this reproduction differs from the published set-up: read from `params/deviations.yaml`."""
+
+import string
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+import yaml
+
+from gon.claims.rules import Source, Strict
+from gon.claims.strict_yaml import read_yaml
+from gon.errors import UsageError
+from gon.files import PROJECT
+
+FACTS = ("epochs", "seeds", "images", "datasets", "versions", "machines")
+"""What `here` may name in braces; the report fills it in from its budget and records."""
+
+
+class Measured(Strict):
+    """Numbers of a claim that show how much a deviation changes."""
+
+    claim: str
+    measurements: Annotated[list[str], pydantic.Field(min_length=1)]
+
+
+class Deviation(Strict):
+    """One way in which this reproduction differs from the published set-up."""
+
+    name: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9_]+$")]
+    what: str
+    source: Source
+    """Where the published set-up stands."""
+    published: str
+    """What the report says."""
+    code: str
+    """What the authors' code does."""
+    here: str
+    """What we do; names of `FACTS` in braces are filled in."""
+    effect: str
+    """Its expected effect, and why."""
+    claims: Annotated[list[str], pydantic.Field(min_length=1)]
+    """Claims whose results it touches."""
+    measured: Measured | None = None
+
+    @pydantic.field_validator("here")
+    @classmethod
+    def _known_facts(cls, text: str) -> str:
+        for _, fact, _, _ in string.Formatter().parse(text):
+            if fact is not None and fact not in FACTS:
+                raise ValueError(f"{{{fact}}} is not known; allowed are {', '.join(FACTS)}")
+        return text
+
+
+def load_deviations(path: Path | None = None, claims: Iterable[str] | None = None) -> list[Deviation]:
+    """Read and check the list.
+
+    Parameters
+    ----------
+    path
+        The file; the project's own if not given.
+    claims
+        Names of all claims; those of the project if not given.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, or an entry is wrong; names file, entry, key, value and what is allowed.
+    """
+    path = path or PROJECT / "params" / "deviations.yaml"
+    known = sorted(claims or (file.stem for file in (PROJECT / "params" / "claims").glob("*.yaml")))
+    try:
+        raw: Any = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not valid YAML ({error})") from error
+    if not isinstance(raw, list):
+        raise UsageError(f"{path}: a list of deviations is allowed, found {type(raw).__name__}")
+    deviations: list[Deviation] = []
+    for number, entry in enumerate(raw, start=1):
+        where = f"{path}: entry {number}"
+        try:
+            deviation = Deviation.model_validate(entry)
+        except pydantic.ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(map(str, problem["loc"])) or "the entry"
+            raise UsageError(f"{where}: {key}: {problem['msg']}, found {problem['input']!r}") from error
+        named = [("claims", claim) for claim in deviation.claims]
+        if deviation.measured is not None:
+            named.append(("measured.claim", deviation.measured.claim))
+        for key, claim in named:
+            if claim not in known:
+                allowed = ", ".join(known)
+                raise UsageError(
+                    f"{where} ({deviation.name}): {key}: {claim!r} is not known; allowed are {allowed}"
+                )
+        if deviation.name in [other.name for other in deviations]:
+            raise UsageError(f"{where}: name: {deviation.name!r} occurs more than once")
+        deviations.append(deviation)
+    return deviations

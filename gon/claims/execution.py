@@ -1,0 +1,95 @@
+"""Notebooks: check the parameters of a claim's notebook, and execute it with papermill."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import papermill
+
+from gon.claims.params import ClaimParams
+from gon.claims.study import Study
+from gon.errors import GonError, UsageError
+from gon.files import PROJECT, make_folder
+
+STUDY_PARAMETERS = ("budget", "epochs", "seeds", "output")
+"""Parameters that every notebook has, beside those of its claim."""
+
+
+def notebook_path(claim: str) -> Path:
+    """The notebook of a claim."""
+    return PROJECT / "notebooks" / f"{claim}.ipynb"
+
+
+def check_parameters(claim: ClaimParams) -> None:
+    """Check that the notebook of a claim takes exactly the parameters that the claim's file sets.
+
+    papermill itself only warns of a parameter that the notebook does not know, and goes on with the
+    default: a number in the report would then be that of another setting.
+
+    Raises
+    ------
+    GonError
+        If the notebook is missing, or has no cell tagged `parameters`.
+    UsageError
+        If a parameter is missing on either side; names it.
+    """
+    path, source = notebook_path(claim.name), f"params/claims/{claim.name}.yaml"
+    names = {*STUDY_PARAMETERS, *claim.parameters}
+    if not path.is_file():
+        raise GonError(f"{path}: there is no notebook for this claim")
+    declared = set(papermill.inspect_notebook(str(path)))
+    if not declared:
+        raise GonError(f"{path}: no cell is tagged `parameters`")
+    for name in sorted(names - declared):
+        raise UsageError(
+            f"{source}: parameters.{name}: the notebook {path} has no such parameter; "
+            f"its cell tagged `parameters` sets {', '.join(sorted(declared))}"
+        )
+    for name in sorted(declared - names):
+        raise UsageError(
+            f"{path}: the cell tagged `parameters` sets {name!r}, which {source} does not; "
+            f"allowed are {', '.join(sorted(names))}"
+        )
+
+
+def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
+    """Execute a claim's notebook.
+
+    Parameters
+    ----------
+    study
+        Budget and claims.
+    claim
+        Name of the claim.
+    result
+        Folder in which the notebook leaves its result.
+    executed
+        Where to write the executed notebook.
+
+    Raises
+    ------
+    GonError
+        If the notebook fails; the message holds the error of the failing cell.
+    """
+    params = study.claim(claim)
+    path = notebook_path(claim)
+    changed = {override.partition("=")[0] for override in study.budget.overrides}
+    values: dict[str, Any] = {
+        "budget": study.budget.name,
+        "epochs": study.budget.epochs if "epochs" in changed else None,
+        "seeds": study.budget.seeds if "seeds" in changed else None,
+        "output": str(result.resolve()),
+        **params.parameters,
+    }
+    check_parameters(params)
+    make_folder(executed.parent)
+    os.environ["GON_NOTEBOOK"] = claim  # the kernel inherits it
+    try:
+        papermill.execute_notebook(
+            str(path), str(executed), parameters=values, cwd=str(path.parent), progress_bar=False
+        )
+    except papermill.PapermillExecutionError as error:
+        trace = "\n".join(error.traceback)
+        raise GonError(f"{path}, cell {error.exec_count}: {error.ename}: {error.evalue}\n{trace}") from error
+    if not (result / "result.json").is_file():
+        raise GonError(f"{path}: ran to its end without claim.save(), so there is no result")

@@ -1,0 +1,158 @@
+"""The runs that a claim rests on: loaded, and trained or evaluated where they are missing."""
+
+import concurrent.futures
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tqdm.auto import tqdm
+
+from gon.catalogue import EXACT_MODELS
+from gon.claims.results import (
+    recorded_value,
+)
+from gon.claims.study import PlannedRun
+from gon.errors import GonError
+from gon.files import PROJECT
+from gon.runs.chain import Losses
+from gon.runs.progress import read_progress
+from gon.runs.record import RunRecord
+from gon.runs.store import Image, RunStore
+from gon.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run that a claim rests on.
+
+    Attributes
+    ----------
+    spec
+        What was run.
+    record
+        What it gave.
+    store
+        Where it lies.
+    budget_epochs
+        Epochs that the budget gives a run.
+    evaluations
+        What was evaluated beside it, keys of `gon.catalogue.EVALUATIONS`.
+    """
+
+    spec: RunSpec
+    record: RunRecord
+    store: RunStore
+    budget_epochs: int
+    evaluations: tuple[str, ...] = ()
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that a number of it stands for: a model computed exactly is the same at any budget."""
+        return max(self.budget_epochs, self.record.epochs) if self.exact else self.record.epochs
+
+    def step_losses(self) -> Losses:
+        """Training loss of every step, summed squared error per image of the batch."""
+        return self.store.load_steps(self.spec, self.record.epochs)
+
+    def images(self) -> dict[str, list[Image]]:
+        """Images that the model made, by kind; none if it diverged. See `gon.science.images.make_images`."""
+        return self.store.load_images(self.spec, self.record.epochs)
+
+    def evaluation(self, name: str) -> dict[str, float]:
+        """Losses by name that an evaluation gave, a key of `gon.catalogue.EVALUATIONS`."""
+        return self.store.load_evaluation(self.spec, self.record.epochs, name)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is computed, and so the same from every seed."""
+        return self.spec.model in EXACT_MODELS
+
+    @property
+    def diverged(self) -> str | None:
+        """Where the loss stopped being finite, in words; None if it did not."""
+        return self.record.divergence
+
+    def value(self, quantity: str, epochs: int | None = None) -> float | None:
+        """A quantity of `QUANTITIES`, after a number of epochs or all; None where the run has none."""
+        return recorded_value(self.record, quantity, self.record.epochs if epochs is None else epochs)
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Runs of the same settings from different seeds; one only for a model that is computed."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def spec(self) -> RunSpec:
+        """The settings, with the seed of the first."""
+        return self.runs[0].spec
+
+    @property
+    def converged(self) -> list[Run]:
+        """The runs that did not diverge."""
+        return [run for run in self.runs if run.diverged is None]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that all of them have."""
+        return min(run.epochs for run in self.runs)
+
+    def mean(self, quantity: str) -> float | None:
+        """Mean of a quantity of `QUANTITIES` over the seeds that have it."""
+        values = [value for run in self.runs if (value := run.value(quantity)) is not None]
+        return statistics.fmean(values) if values else None
+
+
+def _gon(what: str, *command: str) -> None:
+    """Run a command of this project in a process of its own."""
+    # From the root, so that the package is found in a kernel that started elsewhere.
+    done = subprocess.run(
+        [sys.executable, "-m", "gon.cli", *command], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise GonError(f"{what} failed: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def evaluate_run(run: PlannedRun, evaluation: str, store: RunStore) -> None:
+    """Make a further evaluation of a recorded run."""
+    options = ["--epochs", str(run.epochs), "--store", str(store.root), "--evaluation", evaluation]
+    _gon(f"evaluating {run.spec.label}", "evaluate", *run.spec.arguments(), *options)
+
+
+def train_runs(runs: Sequence[PlannedRun], store: RunStore) -> None:
+    """Train missing runs side by side, one process of one thread per core, under one progress bar."""
+
+    def train(run: PlannedRun) -> None:
+        options = ["--epochs", str(run.epochs), "--store", str(store.root)]
+        _gon(f"training {run.spec.label}", "train", *run.spec.arguments(), *options)
+
+    steps_of = {run: run.spec.steps_per_epoch * run.epochs for run in runs}
+    workers = min(len(runs), os.cpu_count() or 1)
+    with (
+        concurrent.futures.ThreadPoolExecutor(workers) as pool,
+        tqdm(total=sum(steps_of.values()), unit="step", desc=f"training {len(runs)} runs") as bar,
+    ):
+        futures = {pool.submit(train, run): run for run in runs}
+        while True:
+            steps, under_way = 0, []
+            for future, run in futures.items():
+                progress = read_progress(store.progress_path(run.spec))
+                if future.done():
+                    future.result()
+                    steps += steps_of[run]
+                elif progress is not None and future.running():
+                    steps += progress.step
+                    if progress.train_loss is not None:
+                        under_way.append(
+                            f"{run.spec.label}: epoch {progress.epoch}, loss {progress.train_loss:.3g}"
+                        )
+            bar.n = steps
+            bar.set_postfix_str("; ".join(under_way))
+            if all(future.done() for future in futures):
+                return
+            time.sleep(1)

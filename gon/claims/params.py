@@ -1,0 +1,414 @@
+"""What `params/` says: budgets, claims, their rules and published numbers; and the plan of runs.
+
+Every file is checked when it is read. An error names the file, the key, the value and what is allowed.
+"""
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+
+from gon.catalogue import DATASETS, EVALUATIONS, EXACT_MODELS
+from gon.claims.rules import LossRule, Rule, Settings, Source, Strict, StructuralRule
+from gon.data import prepared as data
+from gon.errors import UsageError
+from gon.files import PROJECT
+from gon.runs.store import RunStore
+from gon.spec import RunSpec
+
+RECORDS = PROJECT / "records"
+"""The reference records that the project tracks."""
+
+NOT_YET = "not trained yet"
+"""Why a run of a budget that is trained over days is left out of its report."""
+
+Part = Literal["results", "improvement", "beyond"]
+"""Parts of the report: the original's results, its improvement, and what goes beyond both."""
+
+
+def runs_dir() -> Path:
+    """Folder of all run stores: `GON_RUNS_DIR`, or `runs/` in the project."""
+    given = os.environ.get("GON_RUNS_DIR")
+    return Path(given).expanduser() if given else PROJECT / "runs"
+
+
+class Budget(Strict):
+    """How much training a report rests on."""
+
+    name: str
+    description: str
+    epochs: Annotated[int, pydantic.Field(ge=1)]
+    seeds: Annotated[int, pydantic.Field(ge=1)]
+    """Every setting is trained from the seeds 0, 1 ... up to this many."""
+    train_images: Annotated[int, pydantic.Field(ge=1)] | None = None
+    validation_images: Annotated[int, pydantic.Field(ge=1)] | None = None
+    store: str
+    """Folder of the runs, below `runs/` of the project or `GON_RUNS_DIR`."""
+    report: str
+    """Folder of the report, below the project's root."""
+    recorded: bool = False
+    """Whether the report takes runs as far as they are recorded, in the store or in `records/`, and trains
+    none: those take days."""
+    overrides: tuple[str, ...] = ()
+    """What the person changed for this execution, as KEY=VALUE."""
+
+    @property
+    def build(self) -> Path:
+        """Where the claim results of this budget lie."""
+        return PROJECT / "build" / self.name
+
+    @property
+    def run_store(self) -> RunStore:
+        """The runs of this budget."""
+        return RunStore(runs_dir() / self.store)
+
+    def found(self, spec: RunSpec, epochs: int) -> tuple[RunStore, int] | None:
+        """Where a run is recorded farthest, up to a number of epochs, and how far; the store counts first."""
+        found = [
+            (store, max(reached))
+            for store in (self.run_store, RunStore(RECORDS))
+            if (reached := [n for n in store.recorded(spec.digest) if n <= epochs])
+        ]
+        return max(found, key=lambda entry: entry[1], default=None)
+
+    def overrides_any(self, key: str) -> bool:
+        """Whether the person set `epochs` or `seeds` for this execution."""
+        return any(text.startswith(f"{key}=") for text in self.overrides)
+
+
+class Published(Strict):
+    """A claim as its authors published it."""
+
+    statement: str
+    source: Source
+    epochs: int | None = None
+    """Epochs of training behind it; None where the source does not say."""
+    values: dict[str, float] = {}
+    """Published numbers by the name of the measurement that they are compared with."""
+
+
+class Headline(Strict):
+    """A question that a reader comes with, answered by the comparisons of an ordering rule."""
+
+    question: str
+    rule: str
+    """Name of the rule whose pairs answer it."""
+
+
+class Extent(Strict):
+    """How far a grid goes at one budget, where that is not as far as everything else."""
+
+    epochs: Annotated[int, pydantic.Field(ge=1)] | None = None
+    """Epochs in place of the budget's."""
+    seeds: Annotated[int, pydantic.Field(ge=1)] | None = None
+    """Seeds in place of the budget's."""
+    stages: int | list[int] = 9
+    """Where its runs stand in the order of a training that takes days, by seed if they differ."""
+
+    def stage(self, seed: int) -> int:
+        """The stage of a seed's run; of seeds beyond the list, the last."""
+        if isinstance(self.stages, int):
+            return self.stages
+        return self.stages[min(seed, len(self.stages) - 1)]
+
+
+class Grid(Strict):
+    """Runs by their settings: every combination of the lists is one run; `$name` is a parameter.
+
+    Each is trained from as many seeds as the budget says, unless `seed` is among the settings.
+    """
+
+    model_config = pydantic.ConfigDict(extra="allow", strict=True, frozen=True)
+
+    budgets: list[str] | None = None
+    """Budgets that include these runs; None for all. At others they are listed as left out, unless they
+    are of `smoke` only: such runs test the pipeline, and nobody misses them elsewhere."""
+    at: dict[str, Extent] = {}
+    """Budgets at which these runs go farther, or less far, than the budget says."""
+    evaluations: list[str] = []
+    """Keys of `gon.catalogue.EVALUATIONS` that are made of them."""
+
+    @pydantic.field_validator("evaluations")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in EVALUATIONS:
+                raise ValueError(f"{name!r} is not known; allowed are {', '.join(EVALUATIONS)}")
+        return names
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of a run, each a value, a list of values, or `$name`."""
+        return self.model_extra or {}
+
+
+class ClaimParams(Strict):
+    """One claim: what was published, which runs test it, and the rules that judge it."""
+
+    name: str
+    title: str
+    order: int
+    """Position in the report."""
+    part: Part
+    """Which part of the report it stands in."""
+    published: Published
+    method: str
+    """How it is tested here, in plain text."""
+    parameters: dict[str, Any]
+    """The notebook's parameters."""
+    runs: list[Grid]
+    """Which runs it rests on."""
+    headline: Headline | None = None
+    """A question that the first lines of the report answer."""
+    rules: list[Rule] = []
+    primary: str | None = None
+    """Name of the one rule that the claim stands or falls with; the others are secondary."""
+    withdrawn: str | None = None
+    """What is not judged although it was claimed, and why."""
+
+    @pydantic.model_validator(mode="after")
+    def _headline_names_rules(self) -> Self:
+        names = [rule.name for rule in self.rules]
+        named = [("primary", self.primary)]
+        if self.headline:
+            named.append(("headline", self.headline.rule))
+        for key, name in named:
+            if name is not None and name not in names:
+                raise ValueError(f"{key}: there is no rule {name!r}; allowed are {', '.join(names)}")
+        if self.rules and self.primary is None:
+            raise ValueError(f"primary: missing; one of the rules {', '.join(names)} is")
+        return self
+
+    @pydantic.field_validator("rules")
+    @classmethod
+    def _distinct(cls, rules: list[Rule]) -> list[Rule]:
+        names = [rule.name for rule in rules]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two rules have the same name among {names}")
+        return rules
+
+    def with_parameters(self, values: dict[str, Any], source: str) -> Self:
+        """The claim with some parameters replaced, each by a value of the same type.
+
+        Parameters
+        ----------
+        values
+            Parameter name to value.
+        source
+            Where the values come from, for messages.
+        """
+        for key, value in values.items():
+            if key not in self.parameters:
+                allowed = ", ".join(self.parameters)
+                raise UsageError(f"{source}: {self.name} has no parameter {key!r}; allowed are {allowed}")
+            require_same_type(f"{source}: {self.name}.{key}", value, self.parameters[key])
+        return self.model_copy(update={"parameters": {**self.parameters, **values}})
+
+    def requests(self, budget: Budget) -> list["Request"]:
+        """Every run of the claim, without repetition, with what is asked of it at a budget.
+
+        Raises
+        ------
+        UsageError
+            If a grid names an unknown parameter or setting, or a setting is not allowed.
+        """
+        requests: dict[RunSpec, Request] = {}
+        for grid in self.runs:
+            if grid.budgets == ["smoke"] and budget.name != "smoke":
+                continue
+            extent = grid.at.get(budget.name, Extent())
+            epochs, count = (
+                own if own is not None and not budget.overrides_any(key) else default
+                for key, own, default in (
+                    ("epochs", extent.epochs, budget.epochs),
+                    ("seeds", extent.seeds, budget.seeds),
+                )
+            )
+            for spec in self._specs({"seed": list(range(count)), **grid.settings}, budget):
+                left_out = None
+                if grid.budgets is not None and budget.name not in grid.budgets:
+                    left_out = f"not part of the budget {budget.name}, but of {', '.join(grid.budgets)}"
+                elif not DATASETS[spec.dataset].required:
+                    left_out = data.absence(spec.dataset)
+                reached = spec.epochs_at(epochs)
+                request = Request(
+                    spec, reached, tuple(grid.evaluations), left_out, {reached: extent.stage(spec.seed)}
+                )
+                known = requests.get(spec)
+                requests[spec] = request if known is None else known.merged(request)
+        return list(requests.values())
+
+    def available(self, budget: Budget) -> list["Request"]:
+        """What a notebook works with: all that is asked for, or as far as it is recorded.
+
+        The latter at a budget whose runs the report does not train itself (`Budget.recorded`).
+        """
+        requests = []
+        for request in self.requests(budget):
+            if budget.recorded and request.left_out is None:
+                found = budget.found(request.spec, request.epochs)
+                if found is None:
+                    request = dataclasses.replace(request, left_out=NOT_YET)
+                else:
+                    request = dataclasses.replace(request, store=found[0], epochs=found[1])
+            requests.append(request)
+        return requests
+
+    def _specs(self, settings: Settings, budget: Budget) -> Iterator[RunSpec]:
+        """A spec for every combination of the settings, of as many images as the budget has."""
+        values = {key: self._values(value) for key, value in settings.items()}
+        for combination in itertools.product(*values.values()):
+            chosen = dict(zip(values, combination, strict=True))
+            if chosen.get("model") in EXACT_MODELS:
+                chosen["seed"] = RunSpec.seed  # every seed would give the same
+            images = {"train_images": budget.train_images, "validation_images": budget.validation_images}
+            try:
+                yield RunSpec.from_mapping(images | chosen)
+            except UsageError as error:
+                raise UsageError(f"claim {self.name} (params/claims/{self.name}.yaml): {error}") from error
+
+    def pairs(self, rule: Rule, budget: Budget) -> list[tuple[RunSpec, RunSpec]]:
+        """The settings that a rule compares: published to be lower and higher, each with the first seed."""
+        compare, found = rule.compare, []
+        for within in _combinations({key: self._values(value) for key, value in compare.within.items()}):
+            if compare.falling:
+                ((key, values),) = compare.falling.items()
+                sides = [({key: b}, {key: a}) for a, b in itertools.pairwise(self._values(values))]
+            else:
+                lower, higher = (
+                    list(_combinations({key: self._values(value) for key, value in side.items()}))
+                    for side in (compare.lower, compare.higher)
+                )
+                sides = list(itertools.product(lower, higher))
+            for low, high in sides:
+                ((first,), (second,)) = (list(self._specs(within | side, budget)) for side in (low, high))
+                if first != second:
+                    found.append((first, second))
+        return found
+
+    def check_rules(self, budget: Budget, source: str) -> None:
+        """Check that each rule has something to compare, and that no seed is typed that no rule names.
+
+        Parameters
+        ----------
+        budget
+            The budget.
+        source
+            What the parameters come from, for messages.
+
+        Raises
+        ------
+        UsageError
+            Names the rule or the seed.
+        """
+        asked = {dataclasses.replace(request.spec, seed=RunSpec.seed) for request in self.requests(budget)}
+        for rule in self.rules:
+            pairs = self.pairs(rule, budget)
+            if isinstance(rule, StructuralRule) or any(a in asked and b in asked for a, b in pairs):
+                continue
+            compared = sorted({spec.settings_label for pair in pairs for spec in pair})
+            raise UsageError(
+                f"{source}: the rule {rule.name!r} of {self.name} has nothing to compare with these "
+                f"parameters; it compares {'; '.join(compared) or 'nothing'}"
+            )
+        named = max((rule.seeds for rule in self.rules if isinstance(rule, LossRule)), default=0)
+        for grid in self.runs if named else ():
+            for seed in self._values(grid.settings.get("seed", [])):
+                if not isinstance(seed, int) or seed >= named:
+                    allowed = f"0 to {named - 1}"
+                    raise UsageError(
+                        f"{source}: runs.seed: {seed!r} is named by no rule; allowed are {allowed}"
+                    )
+
+    def specs(self, budget: Budget) -> list[RunSpec]:
+        """The runs that the claim asks for at a budget."""
+        return [request.spec for request in self.requests(budget) if request.left_out is None]
+
+    def _values(self, value: Any) -> list[Any]:
+        if isinstance(value, str) and value.startswith("$"):
+            if value[1:] not in self.parameters:
+                raise UsageError(
+                    f"params/claims/{self.name}.yaml: runs: {value!r} names no parameter; "
+                    f"allowed are {', '.join('$' + key for key in self.parameters)}"
+                )
+            value = self.parameters[value[1:]]
+        values = value if isinstance(value, list) else [value]
+        _require_distinct(f"params/claims/{self.name}.yaml: runs and rules", values)
+        return values
+
+
+def _combinations(settings: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    for combination in itertools.product(*settings.values()):
+        yield dict(zip(settings, combination, strict=True))
+
+
+def _require_distinct(what: str, values: list[Any]) -> None:
+    for i, value in enumerate(values):
+        if value in values[:i]:
+            raise UsageError(f"{what}: {value!r} occurs more than once in {values!r}; each value may once")
+
+
+def require_same_type(what: str, value: Any, default: Any) -> None:
+    """Check that a value can stand where a default stands; a whole number may stand for a decimal one."""
+    allowed: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
+    if not isinstance(value, allowed) or isinstance(value, bool) != isinstance(default, bool):
+        raise UsageError(
+            f"{what}: {value!r} is not allowed; the type is {type(default).__name__}, as in {default!r}"
+        )
+    if isinstance(value, list):
+        if not value:
+            raise UsageError(f"{what}: an empty list is not allowed; the default is {default!r}")
+        for item in value:
+            require_same_type(what, item, default[0])
+        _require_distinct(what, value)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run that a claim asks for.
+
+    Attributes
+    ----------
+    spec
+        The run.
+    epochs
+        How far.
+    evaluations
+        What is to be evaluated beside it, keys of `gon.catalogue.EVALUATIONS`.
+    left_out
+        Why it is not run at this budget or on this machine; None if it is.
+    stages
+        Numbers of epochs on the way to that stage of a long training at which they are due.
+    store
+        Where it is recorded, if that has been looked up; None stands for the budget's own store.
+    """
+
+    spec: RunSpec
+    epochs: int
+    evaluations: tuple[str, ...]
+    left_out: str | None
+    stages: Mapping[int, int] = dataclasses.field(default_factory=dict, compare=False)
+    store: RunStore | None = dataclasses.field(default=None, compare=False)
+
+    def merged(self, other: Self) -> Self:
+        """The same run asked for twice: what either asks for. What one leaves out, the other decides."""
+        if self.left_out and not other.left_out:
+            return other
+        if other.left_out and not self.left_out:
+            return self
+        return dataclasses.replace(
+            self,
+            epochs=max(self.epochs, other.epochs),
+            evaluations=tuple(dict.fromkeys(self.evaluations + other.evaluations)),
+            stages=earliest(self.stages, other.stages),
+        )
+
+
+def earliest(a: Mapping[int, int], b: Mapping[int, int]) -> dict[int, int]:
+    """The earlier stage of each number of epochs."""
+    return {epochs: min(m[epochs] for m in (a, b) if epochs in m) for epochs in sorted({*a, *b})}

@@ -1,0 +1,130 @@
+"""What a rule says: which pairs it compares, by what margin, after which epochs, from which seeds."""
+
+import datetime
+import itertools
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+
+
+class Strict(pydantic.BaseModel):
+    """Base of everything that is read from or written to a parameter or result file."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Source(Strict):
+    """Where a published statement or number stands."""
+
+    key: str
+    """Key of the work in `templates/references.bib`."""
+    where: str
+    """Section, table or figure in it."""
+
+
+Settings = dict[str, Any]
+"""Settings of a run (see `gon.spec.RunSpec`), each a value, a list of values, or `$name` of a parameter."""
+
+
+class Compare(Strict):
+    """Which pairs of settings a rule compares: lower against higher, or each of a falling row with the next.
+
+    What is not named has its default. A pair whose two sides are the same settings is left out.
+    """
+
+    lower: Settings = {}
+    """Settings that are published to give the lower number; every combination of the lists."""
+    higher: Settings = {}
+    """Settings that are published to give the higher one."""
+    falling: Settings = {}
+    """One setting with a list of values, each published to give a lower number than the one before."""
+    within: Settings = {}
+    """Settings that both sides share; there are pairs for every combination of the lists."""
+
+    @pydantic.model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if self.falling and not self.lower and not self.higher:
+            ((_, values),) = self.falling.items() if len(self.falling) == 1 else ((None, None),)
+            if not isinstance(values, list):
+                raise ValueError("falling: one setting with a list of values is allowed")
+        elif self.falling or not self.lower or not self.higher:
+            raise ValueError("either falling, or both lower and higher are allowed")
+        return self
+
+
+def _ascending(numbers: list[int]) -> list[int]:
+    if any(b <= a for a, b in itertools.pairwise([0, *numbers])):
+        raise ValueError("whole numbers from 1 up, each larger than the one before, are allowed")
+    return numbers
+
+
+EpochNumbers = Annotated[list[int], pydantic.AfterValidator(_ascending)]
+"""Numbers of epochs, ascending."""
+LossName = Literal["validation_loss", "train_loss"]
+
+
+class BaseRule(Strict):
+    """What the rules have in common. How they decide is written out in `gon.claims.verdicts`."""
+
+    name: str
+    statement: str
+    version: Annotated[int, pydantic.Field(ge=1)]
+    """Raised with every change of the rule; the older versions are in the history of the file."""
+    date: datetime.date
+    """When this version was set."""
+    because: str
+    """Why the margin, the epochs and the seeds are what they are."""
+
+
+class LossRule(BaseRule):
+    """A rule on losses, which scatter over seeds and fall with training."""
+
+    alpha: Annotated[float, pydantic.Field(gt=0, lt=0.5)]
+    """Level: intervals have the confidence 1 - alpha, and the rule errs no more often than this."""
+    quantity: LossName = "validation_loss"
+    """The loss that it compares."""
+    epochs: Annotated[EpochNumbers, pydantic.Field(min_length=1)]
+    """The epochs after which it compares, all of them; with fewer, or with a part of the images, the
+    verdict stays open."""
+    seeds: Annotated[int, pydantic.Field(ge=3)]
+    """It rests on the seeds from 0 to this number less one: all of them, and no others."""
+
+
+class OrderingRule(LossRule):
+    """Judges which of two measurements is lower, pair by pair, seed by seed."""
+
+    kind: Literal["ordering"]
+    margin: Annotated[float, pydantic.Field(gt=0, lt=1)]
+    """Relative difference below which two losses count as equal."""
+    compare: Compare
+    """The pairs."""
+
+
+class ValueRule(LossRule):
+    """Judges whether measurements have their published values."""
+
+    kind: Literal["value"]
+    tolerance: Annotated[float, pydantic.Field(gt=0, lt=1)]
+    """Largest relative difference from the published value that counts as the same."""
+    factor: Annotated[float, pydantic.Field(gt=1)]
+    """Within this factor of the published values, and in their order, they are reproduced in part."""
+    milestones: EpochNumbers = []
+    """Earlier epochs at which a loss that already lies below the published one contradicts it."""
+    compare: Compare
+    """The order of the published values; its settings are those that have one."""
+    published: str
+    """Name of a setting's published value, with keys of its settings in braces."""
+
+
+class StructuralRule(BaseRule):
+    """Judges a number that follows from the settings alone, without training."""
+
+    kind: Literal["structural"]
+    quantity: Literal["parameters"]
+    at_most: Annotated[float, pydantic.Field(gt=0)]
+    """Largest ratio of the lower number to the higher one."""
+    compare: Compare
+    """The pairs."""
+
+
+Rule = Annotated[OrderingRule | ValueRule | StructuralRule, pydantic.Field(discriminator="kind")]

@@ -1,0 +1,204 @@
+"""Statistics over seeds, from scipy and statsmodels: intervals, one-sided tests of log ratios, crossings.
+
+Losses are compared on the logarithmic scale, where a relative difference is a difference: a mean is then
+a geometric mean of ratios, and intervals for ratios stay above zero. With three to five seeds, all of it
+rests on the t distribution; resampling so few values would promise more than they hold. What a rule decides
+by allows for skewed scatter, which so few values neither show nor average out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtr, stdtrit
+from statsmodels.stats.weightstats import DescrStatsW
+
+from gon.runs.record import Epoch
+
+Array = npt.NDArray[np.float64]
+
+Interval = tuple[float, float]
+"""Lower and upper end."""
+
+CONFIDENCE = 0.95
+"""Of the interval of a mean; those of a rule have the rule's own level."""
+
+
+def mean_interval(values: Sequence[float]) -> Interval | None:
+    """Confidence interval of a mean, from the t distribution.
+
+    Parameters
+    ----------
+    values
+        One number per seed.
+
+    Returns
+    -------
+    tuple of float or None
+        None with fewer than two values, or if all are equal: then there is nothing that scatters.
+    """
+    if len(values) < 2 or min(values) == max(values):
+        return None
+    low, high = DescrStatsW(np.asarray(values, dtype=np.float64)).tconfint_mean(1 - CONFIDENCE)
+    return float(low), float(high)
+
+
+def mean_curve(curves: Sequence[Sequence[float]]) -> tuple[list[float], list[float], list[float]]:
+    """Mean of several curves point by point, with its confidence interval.
+
+    Parameters
+    ----------
+    curves
+        [n, points]: one curve per seed, at least two.
+
+    Returns
+    -------
+    tuple of list of float
+        Mean, and lower and upper end of its 95% interval, each [points].
+    """
+    sample = DescrStatsW(np.asarray(curves, dtype=np.float64))
+    low, high = sample.tconfint_mean(1 - CONFIDENCE)
+    return sample.mean.tolist(), low.tolist(), high.tolist()
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Means over seeds of any number of log ratios at once, for t tests and intervals.
+
+    Where there is a single seed, or no scatter, or nothing at all, every p-value is NaN: no comparison with
+    a level holds then, so that nothing is decided.
+
+    Attributes
+    ----------
+    seeds
+        Numbers behind each mean.
+    mean
+        Mean of the log ratios; NaN if there is none.
+    spread
+        Their standard deviation; NaN where it is not known, or zero up to rounding.
+    """
+
+    seeds: Array
+    mean: Array
+    spread: Array
+
+    def below(self, bound: float) -> Array:
+        """One-sided p-values that the means are not below a bound, skewness allowed for (see `SKEWED`)."""
+        return _with_skewness(stdtr(self._freedom, self._statistic(bound)), self.seeds)
+
+    def above(self, bound: float) -> Array:
+        """One-sided p-values that the means are not above a bound."""
+        return _with_skewness(stdtr(self._freedom, -self._statistic(bound)), self.seeds)
+
+    def interval(self, alpha: float) -> tuple[Array, Array]:
+        """Ends of the intervals of level 1 - alpha: a bound beyond an end has a p-value below alpha.
+
+        They are t intervals a little wider than usual, so that skewed scatter too makes either end err no
+        more often than alpha; under Gaussian scatter both ends together do.
+        """
+        half_width = (
+            stdtrit(self._freedom, 1 - _nominal(alpha, self.seeds)) * self.spread / np.sqrt(self.seeds)
+        )
+        return self.mean - half_width, self.mean + half_width
+
+    @property
+    def _freedom(self) -> Array:
+        return np.where(self.seeds > 1, self.seeds - 1.0, np.nan)
+
+    def _statistic(self, bound: float) -> Array:
+        return (self.mean - bound) / (self.spread / np.sqrt(self.seeds))
+
+
+ROUNDING = 1e-12
+"""Log ratios whose standard deviation is smaller scatter by rounding only."""
+
+
+def differences(logs: Array) -> Differences:
+    """Summarise log ratios.
+
+    Parameters
+    ----------
+    logs
+        [..., seeds]; NaN where a seed has no number.
+    """
+    known = ~np.isnan(logs)
+    seeds = known.sum(axis=-1).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is the NaN that is meant
+        mean = np.where(known, logs, 0.0).sum(axis=-1) / seeds
+        deviations = np.where(known, logs - mean[..., np.newaxis], 0.0)
+        spread = np.sqrt((deviations**2).sum(axis=-1) / (seeds - 1))
+    return Differences(seeds, mean, np.where(spread > ROUNDING, spread, np.nan))
+
+
+SKEWED: dict[int, tuple[float, float]] = {
+    3: (1.92, 0.963),
+    4: (1.68, 0.896),
+    5: (1.38, 0.836),
+    6: (1.18, 0.795),
+    8: (0.875, 0.733),
+    10: (0.74, 0.705),
+}
+"""Seeds to (factor, power): where the scatter is a gamma distribution of skewness 1, a one-sided t test with
+the p-value p errs in up to factor * p ** power of studies, in its worse direction. Found by simulation (6
+million studies a row, p from 0.05 to 0.0002; `benchmarks/simulate_rules.py` checks it); rows between are
+interpolated, and the last one holds for more seeds."""
+
+
+def holm(p_values: Array) -> Array:
+    """Adjust p-values, several comparisons along the last axis, so that one error among all stays as rare.
+
+    The method is Holm's. One that is not known (NaN) counts as a comparison, and stays so. (statsmodels has
+    it as well, but collects garbage at every call, and takes one family at a time.)
+    """
+    order = np.argsort(p_values, axis=-1)  # NaN comes last
+    left = np.arange(p_values.shape[-1], 0, -1)
+    stepped = np.maximum.accumulate(np.take_along_axis(p_values, order, axis=-1) * left, axis=-1)
+    adjusted = np.empty_like(p_values)
+    np.put_along_axis(adjusted, order, np.minimum(stepped, 1.0), axis=-1)
+    return adjusted
+
+
+def _law(seeds: Array) -> tuple[Array, Array]:
+    """Factor and power of `SKEWED` for each number of seeds."""
+    rows = np.asarray(list(SKEWED.values()))
+    known = list(SKEWED)
+    return np.exp(np.interp(seeds, known, np.log(rows[:, 0]))), np.interp(seeds, known, rows[:, 1])
+
+
+def _with_skewness(p_values: Array, seeds: Array) -> Array:
+    """P-values that hold for skewed scatter too."""
+    factor, power = _law(seeds)
+    return np.minimum(np.maximum(p_values, factor * p_values**power), 1.0)
+
+
+def _nominal(p_value: float, seeds: Array) -> Array:
+    """The p-value of the t test that skewness brings up to this one."""
+    factor, power = _law(seeds)
+    return np.minimum(p_value, (p_value / factor) ** (1 / power))
+
+
+def crossing(history: Sequence[Epoch], value: float) -> float | None:
+    """When the validation loss first falls to a value.
+
+    Parameters
+    ----------
+    history
+        The epochs of a run.
+    value
+        Summed squared error per image.
+
+    Returns
+    -------
+    float or None
+        The epoch, interpolated linearly between the two epochs around it; 1 if the first epoch ends at
+        or below the value, as nothing is known before; None if no epoch does.
+    """
+    points = [(e.epoch, e.validation_loss) for e in history if e.validation_loss is not None]
+    for i, (epoch, loss) in enumerate(points):
+        if loss <= value:
+            if i == 0:
+                return float(epoch)
+            before, above = points[i - 1]
+            return before + (epoch - before) * (above - value) / (above - loss)
+    return None

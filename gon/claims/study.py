@@ -1,0 +1,172 @@
+"""A study: a budget and the claims, with what a person changed; and the plan of its runs."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from gon.catalogue import DATASETS
+from gon.claims.params import Budget, ClaimParams, earliest, require_same_type
+from gon.claims.rules import Strict
+from gon.claims.strict_yaml import one_line, read_mapping, read_yaml, require_mapping
+from gon.errors import UsageError
+from gon.files import PROJECT
+from gon.spec import RunSpec
+
+M = TypeVar("M", bound="Strict")
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of the plan: what is trained, for how many epochs, and which claims ask for it."""
+
+    spec: RunSpec
+    epochs: int
+    evaluations: tuple[str, ...]
+    claims: tuple[str, ...]
+    stages: Mapping[int, int] = dataclasses.field(default_factory=dict, compare=False)
+    """Numbers of epochs on the way to the stage of a long training at which they are due."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """What is trained, and what is evaluated with every record, as options of `gon train`."""
+        return self.spec.arguments() + [word for name in self.evaluations for word in ("--evaluation", name)]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that one execution is about: a budget and the claims.
+
+    Attributes
+    ----------
+    budget
+        The budget, with what was overridden.
+    claims
+        The claims in the order of the report.
+    """
+
+    budget: Budget
+    claims: tuple[ClaimParams, ...]
+
+    def claim(self, name: str) -> ClaimParams:
+        """The claim of that name; `UsageError` lists the names there are."""
+        for claim in self.claims:
+            if claim.name == name:
+                return claim
+        allowed = ", ".join(claim.name for claim in self.claims)
+        raise UsageError(f"claim: {name!r} is not known; allowed are {allowed}")
+
+    def plan(self) -> list[PlannedRun]:
+        """Every run that the claims ask for, each once."""
+        wanted: dict[RunSpec, PlannedRun] = {}
+        for claim in self.claims:
+            for request in claim.requests(self.budget):
+                if request.left_out is not None:
+                    continue
+                spec = request.spec
+                planned = wanted.get(spec, PlannedRun(spec, request.epochs, (), ()))
+                wanted[spec] = dataclasses.replace(
+                    planned,
+                    epochs=max(planned.epochs, request.epochs),
+                    evaluations=tuple(dict.fromkeys(planned.evaluations + request.evaluations)),
+                    claims=(*planned.claims, claim.name),
+                    stages=earliest(planned.stages, request.stages),
+                )
+        return list(wanted.values())
+
+    def optional_datasets(self) -> list[str]:
+        """Data sets that this budget uses if they can be had."""
+        wanted: set[str] = set()
+        for claim in self.claims:
+            for grid in claim.runs:
+                if grid.budgets is None or self.budget.name in grid.budgets:
+                    one = claim.model_copy(update={"runs": [grid]})
+                    wanted |= {request.spec.dataset for request in one.requests(self.budget)}
+        return [name for name in DATASETS if name in wanted and not DATASETS[name].required]
+
+
+def load_study(budget: str = "quick", overrides: Sequence[str] = (), params: Path | None = None) -> Study:
+    """Read the parameter files and apply what the person changed.
+
+    Parameters
+    ----------
+    budget
+        Name of a budget in `params/budgets.yaml`.
+    overrides
+        Changes as ``KEY=VALUE``: ``epochs=3``, ``seeds=3``, or ``CLAIM.PARAMETER=VALUE`` with the value in
+        YAML.
+    params
+        The folder of parameter files; the project's own if not given.
+
+    Raises
+    ------
+    UsageError
+        If a budget, claim or key is unknown, a value has the wrong type or is out of range, or a
+        file cannot be read; names file, key, value and what is allowed.
+    """
+    folder = params or PROJECT / "params"
+    path = folder / "budgets.yaml"
+    raw = read_mapping(path)
+    if budget not in raw:
+        raise UsageError(f"budget: {budget!r} is not known; allowed are {', '.join(raw)} (see {path})")
+    chosen = _validate(
+        Budget, {"name": budget, **require_mapping(raw[budget], f"{path}: {budget}")}, path, budget
+    )
+    claims: dict[str, ClaimParams] = {}
+    for file in sorted((folder / "claims").glob("*.yaml")):
+        claim = _validate(ClaimParams, {"name": file.stem, **read_mapping(file)}, file)
+        for name in itertools.chain.from_iterable((*(grid.budgets or ()), *grid.at) for grid in claim.runs):
+            if name not in raw:
+                raise UsageError(f"{file}: runs.budgets: {name!r} is not known; allowed are {', '.join(raw)}")
+        claims[file.stem] = claim
+    for text in overrides:
+        chosen = _override(text, chosen, claims)
+    for claim in claims.values():
+        claim.check_rules(chosen, ", ".join(f"--set {text}" for text in overrides) or f"{folder}/claims")
+    return Study(chosen, tuple(sorted(claims.values(), key=lambda claim: (claim.order, claim.name))))
+
+
+def _override(text: str, budget: Budget, claims: dict[str, ClaimParams]) -> Budget:
+    """Apply one KEY=VALUE: a claim's parameter in place, epochs or seeds in the budget returned."""
+    key, equals, value_text = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text}: expected KEY=VALUE, such as epochs=3")
+    try:
+        value = read_yaml(value_text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {text}: the value cannot be read as YAML ({one_line(error)})") from error
+    name, dot, parameter = key.partition(".")
+    update: dict[str, Any] = {"overrides": (*budget.overrides, text)}
+    if dot and name in claims:
+        claims[name] = claims[name].with_parameters({parameter: value}, f"--set {text}")
+    elif key in ("epochs", "seeds"):
+        require_same_type(f"--set {text}: {key}", value, getattr(budget, key))
+        if value < 1:
+            raise UsageError(f"--set {text}: {key}: {value!r} is not allowed; a whole number from 1 up is")
+        update[key] = value
+    else:
+        allowed = ["epochs", "seeds", *(f"{c.name}.{p}" for c in claims.values() for p in c.parameters)]
+        raise UsageError(f"--set {text}: {key!r} cannot be set; allowed are {', '.join(allowed)}")
+    return budget.model_copy(update=update)
+
+
+def _validate(model: type[M], content: dict[str, Any], path: Path, prefix: str = "") -> M:
+    try:
+        return model.model_validate(content)
+    except pydantic.ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in ((prefix,) if prefix else ()) + problem["loc"])
+            if problem["type"] == "missing":
+                problems.append(f"{key}: missing")
+            elif problem["type"] == "extra_forbidden":
+                allowed = ", ".join(name for name in model.model_fields if name != "name")
+                problems.append(f"{key}: not a known key; allowed are {allowed}")
+            else:
+                problems.append(f"{key}: {problem['input']!r} is not allowed ({problem['msg']})")
+        raise UsageError(f"{path}: " + "; ".join(problems)) from error

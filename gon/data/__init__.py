@@ -1,0 +1,1 @@
+"""Data sets: from published files to arrays of 32 x 32 pixels."""

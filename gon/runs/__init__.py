@@ -1,0 +1,1 @@
+"""Runs: from a spec to a sealed record, continued bit for bit."""

@@ -1,0 +1,126 @@
+"""Checkpoints and weights: tensors and plain values, which no loading executes."""
+
+import dataclasses
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gon.errors import GonError
+from gon.files import sha256_of_file, write_atomically
+from gon.runs.chain import trajectory_chain
+from gon.runs.record import Divergence, Epoch, Session, same_kind
+from gon.runs.store import RunStore
+from gon.runs.trajectory import Trajectory, load_split
+from gon.spec import RunSpec
+
+CHECKPOINT_FORMATS = (5, 6)
+"""Those that can be continued; the last is written. In 5, epochs and sessions have the fields of record
+format 4."""
+
+
+def state_of(run: Trajectory) -> dict[str, Any]:
+    """Everything from which the run continues bit for bit, as tensors and plain values."""
+    return {
+        "format": CHECKPOINT_FORMATS[-1],
+        "digest": run.spec.digest,
+        "data": run.data,
+        "model": run.model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
+        "batch_order": run.batch_order.get_state(),
+        "step_losses": run.step_losses,
+        "history": [dataclasses.asdict(epoch) for epoch in run.history],
+        "sessions": [dataclasses.asdict(session) for session in run.sessions],
+        "diverged": dataclasses.asdict(run.diverged) if run.diverged else None,
+    }
+
+
+def restore(run: Trajectory, state: dict[str, Any]) -> None:
+    """Take up a run where `state` was taken."""
+    run.model.load_state_dict(state["model"])
+    for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    run.batch_order.set_state(state["batch_order"])
+    run.step_losses = state["step_losses"]
+    run.history = [Epoch(**epoch) for epoch in state["history"]]
+    run.sessions = [Session(**session) for session in state["sessions"]]
+    run.diverged = Divergence(**state["diverged"]) if state["diverged"] else None
+
+
+def save_tensors(state: dict[str, Any], path: Path) -> None:
+    """Write tensors and plain values, whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+_HINT = "The file was left as it is; move it away to train the run from its start"
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """Read what `save_tensors` wrote; a file that is damaged is named and left as it is."""
+    try:
+        # It is a zip file: its checksums show a damage that the loader would take as weights.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise GonError(f"{path}: the file is damaged (checksum of {damaged}). {_HINT}")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise GonError(f"{path}: not there; move the run's record away to train the run anew") from error
+    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise GonError(f"{path}: the file is cut short or damaged ({error}). {_HINT}") from error
+    return state
+
+
+def load_checkpoint(run: Trajectory, path: Path, store: RunStore) -> None:
+    """Continue from a checkpoint that agrees with the data and with every record of the run."""
+    state = load_tensors(path)
+    found = (state.get("format"), state.get("digest"))
+    if found[0] not in CHECKPOINT_FORMATS or found[1] != run.spec.digest:
+        raise GonError(
+            f"{path}: a checkpoint of format {found[0]!r} and run {found[1]!r}; expected format "
+            f"{' or '.join(map(str, CHECKPOINT_FORMATS))} and run {run.spec.digest!r}. {_HINT}"
+        )
+    if state["data"] != run.data:
+        changed = next(
+            key for key in {**state["data"], **run.data} if state["data"].get(key) != run.data.get(key)
+        )
+        raise GonError(
+            f"{path}: was trained on other data: its digest of {changed} is {state['data'].get(changed)}, "
+            f"that of the data in place {run.data.get(changed)}. {_HINT}"
+        )
+    restore(run, state)
+    losses = run.losses(len(run.step_losses))
+    for epochs in store.recorded(run.spec.digest):
+        known, record = store.load(run.spec, epochs), store.record_path(run.spec, epochs)
+        chain = trajectory_chain(run.spec, run.data, run.history, losses, format=known.format)
+        shared = min(len(chain), len(known.chain))
+        if known.chain[:shared] != chain[:shared] and same_kind(known.sessions, run.sessions, shared):
+            raise GonError(f"{path}: its losses differ from those recorded in {record}. {_HINT}")
+        expected, sha256 = known.files.get("checkpoint"), sha256_of_file(path)
+        if known.chain == chain and expected not in (None, sha256):
+            raise GonError(
+                f"{path}: altered after it was written: its SHA-256 is {sha256}, {record} says {expected}. "
+                f"{_HINT}"
+            )
+
+
+def check_checkpoint(spec: RunSpec, store: RunStore) -> None:
+    """Read the checkpoint of a run, if it has one, as a longer training would; nothing is changed.
+
+    Raises
+    ------
+    GonError
+        If it is damaged, or disagrees with the data or a record.
+    """
+    path = store.checkpoint_path(spec)
+    if path.exists():
+        train_images, validation_images, digests = load_split(spec)
+        run = Trajectory(
+            spec, train_images, validation_images, device="cpu", origin_pass="fast", digests=digests
+        )
+        load_checkpoint(run, path, store)

@@ -1,0 +1,121 @@
+"""How far a run under way is: a small file in the run's folder, written by the training process."""
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from gon.files import write_atomically
+from gon.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes
+    ----------
+    digest, label
+        Which run.
+    epochs
+        Epochs asked for.
+    first_step
+        Steps that the run had done before this process took it up.
+    step, steps
+        Steps done, and steps in all epochs asked for.
+    steps_per_epoch
+        Steps in one epoch.
+    train_loss
+        Mean loss since the epoch began (SSE per image); None before the first step.
+    started, updated
+        Unix time at which this process began to train, and at which it wrote this.
+    """
+
+    digest: str
+    label: str
+    epochs: int
+    first_step: int
+    step: int
+    steps: int
+    steps_per_epoch: int
+    train_loss: float | None
+    started: float
+    updated: float
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, from 1."""
+        return min(self.step // self.steps_per_epoch + 1, self.epochs)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time left at the pace so far; None before there is a pace."""
+        done = self.step - self.first_step
+        if done <= 0:
+            return None
+        return (self.updated - self.started) / done * (self.steps - self.step)
+
+
+def write_progress(path: Path, progress: Progress) -> None:
+    """Write a progress file; readers never see a part of it."""
+    write_atomically(path, json.dumps(dataclasses.asdict(progress)))
+
+
+def read_progress(path: Path) -> Progress | None:
+    """Read a progress file; None if there is none, or it is of another version."""
+    try:
+        return Progress(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def now() -> float:
+    """The time that progress is measured in."""
+    return time.time()
+
+
+_PROGRESS_SECONDS = 1.0
+
+
+class ProgressWriter:
+    """Writes a run's progress file about once a second.
+
+    Parameters
+    ----------
+    path
+        The progress file.
+    spec, epochs
+        What is run, and how far.
+    first_step
+        Steps done before.
+    """
+
+    def __init__(self, path: Path, spec: RunSpec, epochs: int, first_step: int) -> None:
+        self.path = path
+        now = time.time()
+        self.progress = Progress(
+            digest=spec.digest,
+            label=spec.label,
+            epochs=epochs,
+            first_step=first_step,
+            step=first_step,
+            steps=epochs * spec.steps_per_epoch,
+            steps_per_epoch=spec.steps_per_epoch,
+            train_loss=None,
+            started=now,
+            updated=now,
+        )
+        write_progress(path, self.progress)
+
+    def update(self, step: int, epoch_losses: Tensor) -> None:
+        """Note that `step` steps are done, with the losses of this epoch's so far."""
+        now = time.time()
+        if now - self.progress.updated < _PROGRESS_SECONDS:
+            return
+        self.progress = dataclasses.replace(
+            self.progress, step=step, updated=now, train_loss=epoch_losses.mean().item()
+        )
+        write_progress(self.path, self.progress)

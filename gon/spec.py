@@ -1,0 +1,249 @@
+"""What determines the numbers of a run, and nothing else; its digest names the run."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from gon.catalogue import (
+    ACTIVATIONS,
+    DATASETS,
+    EXACT_MODELS,
+    HELD_OUT_IMAGES,
+    IMAGE_SIZE,
+    MODELS,
+    SPLITS,
+    UNUSED_SETTINGS,
+)
+from gon.errors import UsageError
+
+NUMERICS = {
+    "gon": 3,
+    "gon_detached": 3,
+    "autoencoder": 4,
+    "tied_autoencoder": 4,
+    "glo": 4,
+    "vae": 4,
+    "pca": 3,
+    "variational_gon": 4,
+    "implicit_gon": 4,
+}
+"""Version of each model's arithmetic, raised by hand whenever a change moves the numbers of its runs
+(tests/test_science.py notices).
+
+It is part of a run's digest: raising it makes the runs of that model train anew, and a change of code that
+leaves the arithmetic alone, a comment say, retrains nothing. Those of `gon` and `gon_detached` are frozen:
+the reference records rest on them.
+"""
+
+# The largest values that make sense; they turn a slip of the keyboard into an error at once
+# instead of an allocation failure an hour later.
+_LARGEST = {"latent_dim": 65_536, "width": 4_096, "inner_steps": 1_000, "seed": 2**31 - 1}
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that determines the numbers of a run, and nothing else.
+
+    Attributes
+    ----------
+    dataset
+        Name of the data set, a key of ``gon.catalogue.DATASETS``.
+    model
+        Name of the model, a key of ``MODELS``.
+    latent_dim
+        Size of the latent vector z.
+    width
+        Channels of the decoder's last hidden layer, w (authors' code: 16); of an implicit network,
+        the units of a hidden layer.
+    activation
+        Non-linearity of the decoder, a key of ``gon.catalogue.ACTIVATIONS``.
+    inner_steps
+        Gradient steps that lead from the origin to the latent (report, section 4.3).
+    learning_rate
+        Step size of Adam (authors' code: 1e-4).
+    batch_size
+        Images per step. The inner loss is a mean over the batch, so this is part of the model.
+    seed
+        Seeds the initial weights and the order of the batches.
+    split
+        What is trained and validated on, a key of ``SPLITS``.
+    train_images, validation_images
+        The first so many images of each split are used; None stands for all of them.
+    numerics
+        Version of the model's arithmetic; None stands for today's, see ``NUMERICS``.
+
+    Raises
+    ------
+    UsageError
+        If a value has the wrong type or is out of range; names key, value and what is allowed.
+    """
+
+    dataset: str = "mnist"
+    model: str = "gon"
+    latent_dim: int = 64
+    width: int = 16
+    activation: str = "elu"
+    inner_steps: int = 1
+    learning_rate: float = 1e-4
+    batch_size: int = 64
+    seed: int = 0
+    split: str = "test"
+    train_images: int | None = None
+    validation_images: int | None = None
+    numerics: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value, and write a split that is used whole as its size."""
+        _require_choice("dataset", self.dataset, DATASETS)
+        _require_choice("model", self.model, MODELS)
+        _require_choice("activation", self.activation, ACTIVATIONS)
+        _require_choice("split", self.split, SPLITS)
+        for key, available in zip(("train_images", "validation_images"), self.available_images, strict=True):
+            if getattr(self, key) is None:
+                object.__setattr__(self, key, available)
+            _require_integer(key, getattr(self, key), 1, available)
+        for key in ("latent_dim", "width", "inner_steps"):
+            _require_integer(key, getattr(self, key), 1, _LARGEST[key])
+        _require_integer("seed", self.seed, 0, _LARGEST["seed"])
+        # A batch norm over a single image, or no full batch at all, would leave nothing to train.
+        _require_integer("batch_size", self.batch_size, 2, typing.cast(int, self.train_images))
+        if self.numerics is None:
+            object.__setattr__(self, "numerics", NUMERICS[self.model])
+        _require_integer("numerics", self.numerics, 1, NUMERICS[self.model])
+        rate = self.learning_rate
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1:
+            raise UsageError(f"learning_rate: {rate!r} is not allowed; a number above 0 and up to 1 is")
+        object.__setattr__(self, "learning_rate", float(rate))
+        for key in UNUSED_SETTINGS.get(self.model, ()):
+            value, default = getattr(self, key), getattr(RunSpec, key)
+            if value != default:
+                raise UsageError(
+                    f"{key}: {value!r} has no effect on the model {self.model!r}; allowed is {default!r}"
+                )
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Make a spec from a mapping; an unknown key raises `UsageError`."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known:
+                raise UsageError(f"{key}: not a setting of a run; allowed are {', '.join(sorted(known))}")
+        return cls(**values)
+
+    @property
+    def digest(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of the spec as canonical JSON.
+
+        A field that was added later, which its metadata say (`later`), enters only where it differs from
+        its default: the digests of all specs that there were before stay as they are.
+        """
+        content = {
+            f.name: value
+            for f in dataclasses.fields(self)
+            if (value := getattr(self, f.name)) != f.default or not f.metadata.get("later")
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def model_label(self) -> str:
+        """The model for people, with its inner steps if more than one."""
+        steps = f" with {self.inner_steps} inner steps" if self.inner_steps != 1 else ""
+        return MODELS[self.model] + steps
+
+    @property
+    def label(self) -> str:
+        """A short description for people: what differs from the defaults, after data set and size."""
+        return (
+            self.settings_label if self.model in EXACT_MODELS else f"{self.settings_label}, seed {self.seed}"
+        )
+
+    @property
+    def settings_label(self) -> str:
+        """The same without the seed: what all seeds share."""
+        parts = [DATASETS[self.dataset].title]
+        if self.model != "gon":
+            parts.append(MODELS[self.model])
+        parts.append(f"latent {self.latent_dim}")
+        if "activation" not in UNUSED_SETTINGS.get(self.model, ()):
+            parts.append(ACTIVATIONS[self.activation])
+        if self.inner_steps != 1:
+            parts.append(f"{self.inner_steps} inner steps")
+        for key in ("width", "learning_rate", "batch_size"):
+            if getattr(self, key) != getattr(RunSpec, key):
+                parts.append(f"{key.replace('_', ' ')} {getattr(self, key):g}")
+        if self.split != "test":
+            parts.append("held-out split")
+        return ", ".join(parts)
+
+    def arguments(self) -> list[str]:
+        """The spec as options of `gon train`; what has its default value is left out."""
+        arguments, plain = [], RunSpec(dataset=self.dataset, model=self.model)
+        for spec_field in dataclasses.fields(self):
+            value = getattr(self, spec_field.name)
+            default = RunSpec.model if spec_field.name == "model" else getattr(plain, spec_field.name)
+            if value != default:
+                arguments += [f"--{spec_field.name.replace('_', '-')}", str(value)]
+        return ["--dataset", self.dataset, *arguments]
+
+    @property
+    def available_images(self) -> tuple[int, int]:
+        """Images that there are to train and to validate on."""
+        dataset = DATASETS[self.dataset]
+        if self.split == "held_out":
+            return dataset.train_images - HELD_OUT_IMAGES, HELD_OUT_IMAGES
+        return dataset.train_images, dataset.validation_images
+
+    @property
+    def uses_all_images(self) -> bool:
+        """Whether all images are used that there are."""
+        return (self.train_images, self.validation_images) == self.available_images
+
+    def epochs_at(self, epochs: int) -> int:
+        """Epochs of this run at a budget; one for a model that is computed, whatever the budget."""
+        return 1 if self.model in EXACT_MODELS else epochs
+
+    @property
+    def pixels(self) -> int:
+        """Pixels per image; the loss is a sum over them."""
+        return IMAGE_SIZE * IMAGE_SIZE
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters, where it follows from the settings by a formula.
+
+        Raises
+        ------
+        UsageError
+            If the model is another than GON and the autoencoder.
+        """
+        hidden = (4 * self.width, 2 * self.width, self.width)
+        channels = (self.latent_dim, *hidden, DATASETS[self.dataset].channels)
+        kernels = 16 * sum(a * b for a, b in itertools.pairwise(channels))
+        norms = 2 * sum(hidden)  # weight and bias of each
+        decoder = kernels + sum(channels[1:]) + norms
+        if self.model in ("gon", "gon_detached"):
+            return decoder
+        if self.model == "autoencoder":
+            return decoder + kernels + sum(channels[:-1]) + norms
+        raise UsageError(f"model: the number of parameters of {self.model!r} is not given by a formula")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps per epoch; the last partial batch is dropped, as the authors do."""
+        return typing.cast(int, self.train_images) // self.batch_size
+
+
+def _require_choice(key: str, value: object, allowed: Mapping[str, Any] | tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in allowed:
+        raise UsageError(f"{key}: {value!r} is not known; allowed are {', '.join(allowed)}")
+
+
+def _require_integer(key: str, value: object, smallest: int, largest: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not smallest <= value <= largest:
+        raise UsageError(f"{key}: {value!r} is not allowed; a whole number from {smallest} to {largest} is")

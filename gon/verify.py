@@ -1,0 +1,327 @@
+"""Check records: first against their own digests, then by training a few of them again.
+
+A digest shows that a file was altered after it was written. It cannot show that a record with matching
+digests was ever trained; only training it again can.
+"""
+
+import dataclasses
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from torch import Tensor
+
+from gon.catalogue import EVALUATIONS
+from gon.data import prepared as data
+from gon.errors import GonError, UsageError
+from gon.runs import provenance
+from gon.runs.chain import Losses, trajectory_chain
+from gon.runs.checkpoint import check_checkpoint
+from gon.runs.process import prepare_process, session_of
+from gon.runs.record import RunRecord, differing_kind, same_kind
+from gon.runs.store import RunStore, read_record
+from gon.runs.trajectory import COMPILE_AFTER_EPOCHS, Trajectory, load_split
+from gon.spec import NUMERICS
+
+TOLERANCE = 0.08
+"""Largest relative deviation on another kind of machine. Two correct float32 implementations drift apart at
+the kinks of ELU and ReLU, by up to 5% within an epoch (docs/evidence.md)."""
+
+BLOCK = 50
+"""Steps whose losses are averaged before they are compared with a tolerance; single ones scatter more."""
+Outcome = Literal["bit-equal", "within tolerance", "differs", "damaged"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found of one record.
+
+    Attributes
+    ----------
+    name
+        The run in words, or its file if it cannot be read.
+    outcome
+        "bit-equal" and "within tolerance" are agreement.
+    note
+        What was compared, and what was found.
+    """
+
+    name: str
+    outcome: Outcome
+    note: str
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing speaks against the record."""
+        return self.outcome in ("bit-equal", "within tolerance")
+
+
+def check_store(store: RunStore, digests: Sequence[str] | None = None) -> tuple[list[RunRecord], list[Check]]:
+    """Check every record and checkpoint of a store against the digests; nothing is trained.
+
+    Parameters
+    ----------
+    store
+        Where the runs lie.
+    digests
+        The runs to look at; all if not given.
+
+    Returns
+    -------
+    tuple
+        The longest record of each run that is whole, and a check for each file that is not.
+    """
+    longest: list[RunRecord] = []
+    damaged: list[Check] = []
+    folders = (
+        sorted(path.name for path in store.root.iterdir() if path.is_dir()) if store.root.is_dir() else []
+    )
+    for folder in folders:
+        if digests is not None and folder not in digests:
+            continue
+        records: list[RunRecord] = []
+        for epochs in store.recorded(folder):
+            path = store.root / folder / f"epochs-{epochs}.json"
+            try:
+                record = _load(store, path, epochs)
+                if records and _contradicts(records[-1], record):
+                    raise GonError(f"{path}: does not go on from the shorter record beside it")
+                records.append(record)
+            except GonError as error:
+                damaged.append(Check(f"{folder}/{path.name}", "damaged", str(error)))
+        longest += records[-1:]
+        if records and len(records) == len(store.recorded(folder)):
+            try:
+                check_checkpoint(records[-1].spec, store)
+            except GonError as error:
+                name = store.checkpoint_path(records[-1].spec).name
+                damaged.append(Check(f"{folder}/{name}", "damaged", str(error)))
+    return longest, damaged
+
+
+def _load(store: RunStore, path: Path, epochs: int) -> RunRecord:
+    """Read the record of a file with all that lies beside it."""
+    record = read_record(path, {})
+    if record.spec.digest != path.parent.name:
+        raise GonError(f"{path}: is of run {record.spec.digest}, which is not what its folder says")
+    record = store.load(record.spec, epochs)
+    data.require_prepared(record.spec.dataset, record.data, path)
+    store.load_images(record.spec, epochs)
+    for evaluation in EVALUATIONS:
+        if store.evaluation_path(record.spec, epochs, evaluation).exists():
+            store.load_evaluation(record.spec, epochs, evaluation)
+    return record
+
+
+def _contradicts(shorter: RunRecord, longer: RunRecord) -> bool:
+    """Whether two records of a run from one kind of machine have different beginnings.
+
+    Chains of different formats cannot be compared link by link, but the losses that they cover can.
+    """
+    shared = len(shorter.history)
+    if not same_kind(shorter.sessions, longer.sessions, max(1, shared)):
+        return False
+    losses = [
+        [(epoch.train_loss, epoch.validation_loss) for epoch in record.history[:shared]]
+        for record in (shorter, longer)
+    ]
+    if shorter.format != longer.format:
+        return losses[0] != losses[1]
+    return longer.chain[: len(shorter.chain)] != shorter.chain
+
+
+class _StepBar:
+    """Shows the steps of one training on a bar."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def update(self, step: int, epoch_losses: Tensor) -> None:
+        self._progress.update(self._task, completed=step)
+
+
+def retrain(record: RunRecord, store: RunStore, epochs: int, steps: int | None, progress: Progress) -> Check:
+    """Train the beginning of a recorded run again, and compare. The store is only read.
+
+    Parameters
+    ----------
+    record
+        The record.
+    store
+        Where its steps lie.
+    epochs
+        How many epochs; as many as the run has, if that is fewer.
+    steps
+        So many steps of the first epoch instead, without validation.
+    progress
+        Shows how far it is.
+    """
+    spec, then = record.spec, record.sessions[0]
+    device = then.device if then.device == "cpu" or torch.cuda.is_available() else "cpu"
+    prepare_process(then.threads)
+    train_images, validation_images, digests = load_split(spec)
+    run = Trajectory(
+        spec,
+        train_images,
+        validation_images,
+        device=device,
+        origin_pass="fast" if then.origin_pass == "none" else then.origin_pass,
+        digests=digests,
+    )
+    epochs = min(epochs, record.epochs)
+    steps = None if steps is None else min(steps, spec.steps_per_epoch)
+    total = epochs * spec.steps_per_epoch if steps is None else steps
+    bar = _StepBar(progress, progress.add_task(spec.label, total=total))
+    if steps is not None:
+        run.step_losses.append(run.train_steps(steps, bar))
+    else:
+        while len(run.history) < epochs and not run.diverged:
+            run.train_epoch(bar)
+    losses = run.losses(len(run.step_losses))
+    recorded = store.load_steps(spec, record.epochs)[: len(losses)]
+    links = len(run.history)  # an epoch of which only some steps were trained has none
+    chain = trajectory_chain(
+        spec, digests, run.history, losses[: links * spec.steps_per_epoch], format=record.format
+    )
+    # As bytes: a loss that is no number equals itself.
+    equal = (
+        losses.tobytes() == recorded.tobytes()
+        and chain == record.chain[:links]
+        and _divergence(run, total) == _divergence(record, total)
+    )
+    compared = (
+        f"{len(losses)} steps"
+        if steps is not None
+        else f"{epochs} epoch{'s' * (epochs > 1)}, {len(losses)} steps"
+    )
+    if equal:
+        return Check(spec.label, "bit-equal", compared)
+    deviation = _deviation(run, losses, record, recorded)
+    found = f"{compared}: differs by up to {deviation:.2%}"
+    if other := _other_kind(run, record):
+        if deviation <= TOLERANCE:
+            return Check(spec.label, "within tolerance", f"{found} ({other}; {TOLERANCE:.0%} is allowed)")
+        return Check(spec.label, "differs", f"{found} ({other}; {TOLERANCE:.0%} is allowed)")
+    return Check(spec.label, "differs", f"{found}, on the same kind of machine, where not a bit may differ")
+
+
+def _divergence(run: Trajectory | RunRecord, steps: int) -> int | None:
+    """The step at which it diverged, if that is among the first so many."""
+    if run.diverged is None:
+        return None
+    step = (run.diverged.epoch - 1) * run.spec.steps_per_epoch + run.diverged.step
+    return step if step <= steps else None
+
+
+def _deviation(run: Trajectory, losses: Losses, record: RunRecord, recorded: Losses) -> float:
+    """Largest relative deviation: of the mean training loss of blocks of steps, and of validation losses."""
+    if len(losses) != len(recorded):
+        return float("inf")
+    ours, theirs = (torch.from_numpy(x).double().split(BLOCK) for x in (losses, recorded))
+    pairs = [(a.mean().item(), b.mean().item()) for a, b in zip(ours, theirs, strict=True)]
+    pairs += [
+        (value, written)
+        for a, b in zip(run.history, record.history, strict=False)
+        for value, written in (
+            (a.validation_loss, b.validation_loss),
+            (a.validation_loss_running, b.validation_loss_running),
+            (a.train_loss, b.train_loss),
+        )
+        if value is not None and written is not None
+    ]
+    deviations = [abs(value - written) / max(abs(written), 1e-12) for value, written in pairs]
+    return max((float("inf") if d != d else d for d in deviations), default=0.0)
+
+
+def _other_kind(run: Trajectory, record: RunRecord) -> str:
+    """What is of another kind here than where the record was made; empty if nothing is.
+
+    A record may come from several kinds of machine: each session that trained what was trained again counts.
+    """
+    reached = max(1, len(run.history))
+    may_be_compiled, now = reached > COMPILE_AFTER_EPOCHS, session_of(run)
+    differing: dict[str, str] = {}
+    for then in record.sessions:
+        if then.first_epoch > reached:
+            continue
+        if not may_be_compiled:  # what was compiled later makes no difference
+            then = dataclasses.replace(then, compiler=None)
+        elif then.compiled != run.compiled:
+            differing["compiled"] = f"compiled: {then.compiled} then, {run.compiled} now"
+        for key, (a, b) in differing_kind(then, now).items():
+            differing[key] = f"{key}: {a} then, {b} now"
+    return "; ".join(differing.values())
+
+
+def verify(
+    store: RunStore,
+    *,
+    digests: Sequence[str] | None,
+    runs: int,
+    epochs: int,
+    steps: int | None,
+    seed: int,
+) -> int:
+    """Check all records of a store, train some again, and print a table.
+
+    Parameters
+    ----------
+    store
+        Where the runs lie; it is only read.
+    digests
+        The runs to look at; all if not given.
+    runs
+        How many to train again.
+    epochs, steps
+        See `retrain`.
+    seed
+        Decides which.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if all agree, 1 if not.
+
+    Raises
+    ------
+    UsageError
+        If a number is out of range.
+    GonError
+        If there is no record at all.
+    """
+    for key, value in (("runs", runs), ("epochs", epochs), ("steps", 1 if steps is None else steps)):
+        if value < 1:
+            raise UsageError(f"{key}: {value} is not allowed; a whole number from 1 up is")
+    records, checks = check_store(store, digests)
+    if not records and not checks:
+        raise GonError(f"{store.root}: holds no record to verify")
+    current = [record for record in records if record.spec.numerics == NUMERICS[record.spec.model]]
+    chosen = random.Random(seed).sample(current, min(runs, len(current)))
+    console = Console()
+    print(
+        f"{len(records)} run(s) in {store.root}; {len(chosen)} of them, chosen with --seed {seed}, are "
+        f"trained again on {provenance.machine()['processor']} with torch {torch.__version__}",
+        flush=True,
+    )
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        for record in chosen:
+            checks.append(retrain(record, store, epochs, steps, progress))
+    table = Table("run", "finding", "what was compared")
+    for check in checks:
+        table.add_row(check.name, check.outcome, check.note, style=None if check.agrees else "bold red")
+    console.print(table)
+    disagreeing = sum(not check.agrees for check in checks)
+    older = len(records) - len(current)
+    damaged = sum(check.outcome == "damaged" for check in checks)
+    print(
+        f"{len(checks) - disagreeing} of {len(chosen)} trained again agree with their record; "
+        f"{damaged} damaged" + (f"; {older} of an older arithmetic cannot be trained again" if older else "")
+    )
+    return 1 if disagreeing else 0
