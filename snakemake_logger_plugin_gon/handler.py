@@ -7,19 +7,22 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from snakemake_logger_plugin_gon.reasons import NO_RECORD, explain
 from snakemake_logger_plugin_gon.screen import Screen
 from snakemake_logger_plugin_gon.state import TARGET, TRAIN, Board, Job, final_loss, recorded_epochs
 from snakemake_logger_plugin_gon.tails import tail
 from snakemake_logger_plugin_gon.wording import counts, duration
 
 ANNOUNCED = 3
-"""So many jobs with one and the same reason are announced one by one, the others all at once."""
+"""So many jobs with one and the same kind of reason are announced one by one, the others all at once."""
+
+LONGEST_REASON = 160
+"""Snakemake's reason is shown up to here: it may list hundreds of files, or whole parameters."""
 
 _CHATTER = ("Assuming unrestricted shared filesystem usage", "Building DAG of jobs")
 _SUMMARY_ERRORS = (
@@ -138,14 +141,14 @@ class LogHandler(LogHandlerBase):
             jobid=fields["jobid"],
             rule=rule,
             title=_title(fields),
-            reason=explain(fields["reason"], rule, self.board.maker),
+            reason=_reason(fields["reason"]),
             outputs=outputs,
             logs=tuple(Path(path) for path in fields["log"]),
             command=fields.get("shellcmd"),
             started=fields["created"],
         )
         wanted = str(fields["wildcards"].get("epochs", ""))
-        if rule == TRAIN and job.reason == NO_RECORD and wanted.isdecimal():
+        if rule == TRAIN and wanted.isdecimal() and not outputs[0].exists():
             if earlier := recorded_epochs(outputs[0], int(wanted)):
                 job.reason = f"recorded up to epoch {earlier} of {wanted}"
         self.board.start(job)
@@ -155,12 +158,13 @@ class LogHandler(LogHandlerBase):
         if self.common_settings.dryrun:
             self._say(f"  {job.rule:<8}  {job.title} — {job.reason}")
             return
-        self._reasons[job.rule, job.reason] += 1
-        number = self._reasons[job.rule, job.reason]
+        kind = job.reason.partition(":")[0]
+        self._reasons[job.rule, kind] += 1
+        number = self._reasons[job.rule, kind]
         if number <= ANNOUNCED or self.board.planned.get(job.rule, 0) == number:
-            self._say(f"start   {job.rule:<8}  {job.title} — {job.reason}")
+            self._say(f"start   {job.rule:<8}  {job.title} — {kind}")
         elif number == ANNOUNCED + 1:
-            self._say(f"start   {job.rule:<8}  more with the same reason: {job.reason}")
+            self._say(f"start   {job.rule:<8}  more with the same reason: {kind}")
 
     def _finish(self, jobid: int, at: float) -> None:
         job = self.board.end(jobid, "done", at)
@@ -243,6 +247,11 @@ class LogHandler(LogHandlerBase):
             self._say(f"Done in {took}: {done}.", "bold green")
         if not self._quiet or failed:
             self.screen.say(f"Full log: {log}")
+
+
+def _reason(text: str) -> str:
+    """Snakemake's own words, with paths as seen from the current folder."""
+    return shorten(text.replace(f"{os.getcwd()}/", ""), LONGEST_REASON, placeholder=" ...")
 
 
 def _title(fields: dict[str, Any]) -> str:

@@ -111,10 +111,6 @@ class Board:
         """Count the jobs done for every rule that has any, in the order of the plan."""
         return {rule: self.done(rule) for rule in self.planned if self.done(rule)}
 
-    def maker(self, path: str) -> Job | None:
-        """Find the job that makes a file in this execution."""
-        return next((job for job in list(self._jobs.values()) if Path(path) in job.outputs), None)
-
     def seconds_left(self, now: float) -> float | None:
         """Estimate the time until all trainings are done; None before there is anything to go by.
 

@@ -1,6 +1,6 @@
-"""Durations, counts and lists in words."""
+"""Durations and counts in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 NOUNS = {
     "data": ("data set", "data sets"),
@@ -42,9 +42,3 @@ def counts(numbers: Mapping[str, int]) -> str:
     order = list(NOUNS)
     rules = sorted(numbers, key=lambda rule: order.index(rule) if rule in order else len(order))
     return ", ".join(f"{numbers[rule]} {noun(rule, numbers[rule])}" for rule in rules)
-
-
-def some(items: Sequence[str], most: int = 3) -> str:
-    """Write the first few of a list, and how many more there are."""
-    shown = ", ".join(items[:most])
-    return shown if len(items) <= most else f"{shown} and {len(items) - most} more"

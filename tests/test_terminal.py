@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from gon.runs.progress import Progress, write_progress
-from snakemake_logger_plugin_gon.reasons import explain
+from snakemake_logger_plugin_gon.handler import LONGEST_REASON
 from snakemake_logger_plugin_gon.screen import Screen
 from snakemake_logger_plugin_gon.state import Board, Job, final_loss, recorded_epochs
 from snakemake_logger_plugin_gon.tails import clean, tail
@@ -167,10 +167,10 @@ def test_plain_lines_say_what_runs_why_and_how_it_ended(folder: Path) -> None:
     assert status == 0, text
     lines = text.splitlines()
     assert lines[0] == "To do: 1 data set, 2 trainings, 1 notebook, 1 report (2 at a time)"
-    assert "start   data      mnist — not there yet" in lines
-    assert "start   train     MNIST, latent 64, ELU, seed 0 — no record yet" in lines
-    assert "start   notebook  latent_size — no result yet" in lines
-    assert "start   report    report/index.html — not made yet" in lines
+    assert "start   data      mnist — Missing output files" in lines
+    assert "start   train     MNIST, latent 64, ELU, seed 0 — Missing output files" in lines
+    assert "start   notebook  latent_size — Missing output files" in lines
+    assert "start   report    report/index.html — Missing output files" in lines
     done = r"^done    train     MNIST, latent 64, ELU, seed {}: \d+ s, {}$"
     assert re.search(done.format(0, r"validation loss 21\.38 after epoch 2"), text, re.MULTILINE), text
     assert re.search(done.format(1, "diverged in epoch 1"), text, re.MULTILINE), text
@@ -188,11 +188,17 @@ def test_plain_lines_say_what_runs_why_and_how_it_ended(folder: Path) -> None:
     (folder / "runs" / "a" / "epochs-1.json").write_text("{}")
     status, text = snakemake(folder, "--dry-run")
     assert status == 0
-    assert text.splitlines() == [
+    lines = text.splitlines()
+    # The engine lists a set of files in any order.
+    news = "  report    report/index.html — Input files updated by another job: "
+    assert lines[3].startswith(news)
+    files = {"build/quick/claims/latent_size/result.json", "runs/a/epochs-2.json"}
+    assert set(lines[3].removeprefix(news).split(", ")) == files
+    assert [*lines[:3], *lines[4:]] == [
         "Would run 1 training, 1 notebook, 1 report:",
         "  train     MNIST, latent 64, ELU, seed 0 — recorded up to epoch 1 of 2",
-        "  notebook  latent_size — changed: notebooks/latent_size.ipynb; new: 1 run",
-        "  report    report/index.html — new: 1 run, notebook latent_size",
+        "  notebook  latent_size — Updated input files: notebooks/latent_size.ipynb; "
+        "Input files updated by another job: runs/a/epochs-2.json",
         "This was a dry run: nothing has been started or changed.",
     ]
 
@@ -301,50 +307,23 @@ def test_long_trainings_report_now_and_then_without_a_terminal(tmp_path: Path) -
     assert stream.getvalue() == "        train     run 1: epoch 2/2, train loss 30.00, 75 %, 7 s left\n"
 
 
-@pytest.mark.parametrize(
-    ("reason", "words"),
-    [
-        ("Missing output files: a.json; Input files updated by another job: b", "no result yet"),
-        ("Updated input files: a, b, c, d, e", "changed: a, b, c and 2 more"),
-        ("Code has changed since last execution", "its command in the Snakefile changed"),
-        (
-            "Params have changed since last execution: Union of exclusive params before and now across all "
-            "output: before: '1' now: '2' ",
-            "settings changed: before 1, now 2",
-        ),
-        (
-            "Code has changed since last execution; Params have changed since last execution: Union of "
-            "exclusive params before and now across all output: before: "
-            """'{"a": "b; c: d"}','--set epochs=2' """
-            """now: '{"a": "e; f"}','--set epochs=3' ; Forced execution""",
-            "its command in the Snakefile changed; "
-            "settings changed: before --set epochs=2, now --set epochs=3; "
-            "asked for by hand",
-        ),
-        (
-            "Params have changed since last execution: Union of exclusive params before and now across all "
-            f"output: before: <nothing exclusive> now: {'x' * 100} ",
-            "settings changed",
-        ),
-        ("Set of input files has changed since last execution", "takes other files than the last time"),
-        ("Incomplete output files: a", "was interrupted the last time"),
-        ("Forced execution", "asked for by hand"),
-        ("Something new in Snakemake: a", "Something new in Snakemake: a"),
-    ],
-)
-def test_reasons_are_short(reason: str, words: str) -> None:
-    assert explain(reason, "notebook", lambda path: None) == words
+def test_reasons_are_the_engines_words_cut_where_they_get_long(folder: Path) -> None:
+    runs = [f"{'a' * 40}{number}" for number in range(5)]
+    (folder / "runs.txt").write_text(" ".join(runs))
+    status, text = snakemake(folder, "--dry-run")
+    assert status == 0
+    reason = f"Missing output files: runs/{runs[3]}/epochs-2.json"
+    assert f"  train     MNIST, latent 64, ELU, seed 3 — {reason}" in text
+    reason = text.splitlines()[-2].removeprefix("  report    report/index.html — ")
+    assert reason.startswith("Missing output files: report/index.html; Input files updated by another job: ")
+    assert reason.endswith(" ...") and 100 < len(reason) <= LONGEST_REASON
+    assert str(folder) not in text
 
-
-def test_news_name_the_jobs_that_made_them(tmp_path: Path) -> None:
-    board = Board()
-    for number in (1, 2):
-        board.start(job(number, tmp_path, 0))
-    board.start(job(3, tmp_path, 0, rule="notebook"))
-    files = ", ".join(str(tmp_path / str(number) / "epochs-2.json") for number in (1, 2, 3))
-    assert explain(f"Input files updated by another job: {files}", "report", board.maker) == (
-        "new: 2 runs, notebook run 3"
-    )
+    status, text = snakemake(folder)
+    assert status == 0
+    started = [line for line in text.splitlines() if line.startswith("start   train ")]
+    assert len(started) == 5, started
+    assert started[3] == "start   train     more with the same reason: Missing output files"
 
 
 def test_what_cannot_be_read_shows_nothing(tmp_path: Path) -> None:
