@@ -65,6 +65,7 @@ def outcomes(ratios: Array, spread: float, noise: Array, alpha: float) -> Texts:
 
 
 def rate(found: Texts, *wanted: str) -> float:
+    """Share of the studies that have one of these outcomes."""
     return float(np.isin(found, wanted).mean())
 
 
@@ -140,19 +141,22 @@ def inflation(random: np.random.Generator, seeds: int, levels: Sequence[float], 
         statistic = sample.mean(axis=1) / sample.std(axis=1, ddof=1) * math.sqrt(seeds)
         p_values = np.sort(stdtr(seeds - 1, statistic))
         counts += np.searchsorted(p_values, levels)
-    return (counts / (studies // 100_000 * 100_000)).tolist()
+    return [float(rate) for rate in counts / (studies // 100_000 * 100_000)]
 
 
 def percent(value: float) -> str:
+    """Write a rate as a percentage, without its sign."""
     return f"{100 * value:.1f}" if value < 0.0995 else f"{100 * value:.0f}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def ordering_table(alpha: float, studies: int, spreads: Sequence[float]) -> str:
+    """How often an ordering rule errs, and how often it finds what is true."""
     rows = []
     for kind, pairs, seeds in itertools.product(KINDS, (1, 4, 12), (3, 5, 10)):
         for sides in (("both",), ("first", "second")):
@@ -204,6 +208,7 @@ def primary_errors(pairs: int, seeds: int, alpha: float, studies: int) -> float:
 
 
 def primaries_table(alphas: Sequence[float], studies: int) -> str:
+    """How often the primary rules err, each and together."""
     rows = []
     for alpha in alphas:
         for fewest in (True, False):
@@ -218,6 +223,7 @@ def primaries_table(alphas: Sequence[float], studies: int) -> str:
 
 
 def primary_power_table(alphas: Sequence[float], studies: int, spreads: Sequence[float]) -> str:
+    """How often a rule finds what is true, by scatter."""
     rows = []
     for alpha, pairs, seeds in itertools.product(alphas, (1, 4), (3, 5)):
         cells: dict[str, list[str]] = {}
@@ -242,6 +248,7 @@ def primary_power_table(alphas: Sequence[float], studies: int, spreads: Sequence
 
 
 def value_table(alpha: float) -> str:
+    """How often the rule on published values errs."""
     rows = []
     for kind, seeds in itertools.product(KINDS, (3, 5, 10)):
         found: dict[str, float] = {}
@@ -256,6 +263,7 @@ def value_table(alpha: float) -> str:
 
 
 def calibration_table(studies: int) -> str:
+    """How often a t test errs under skewness, and what the rules allow for it."""
     levels = (0.05, 0.025, 0.0125, 0.005, 0.002, 0.0005)
     rows = []
     for seeds in (3, 4, 5, 6, 7, 8, 10, 20):
@@ -271,6 +279,7 @@ def calibration_table(studies: int) -> str:
 
 
 def document(studies: int) -> str:
+    """Write `docs/statistics.md`."""
     spreads = (0.01, 0.02, 0.03, 0.05)
     return f"""# How often the rules err
 
@@ -327,6 +336,7 @@ raised to it.
 
 
 def main() -> None:
+    """Simulate, and write the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--studies", type=int, default=2000, help="studies a cell (default: 2000)")
     DOCUMENT.write_text(document(parser.parse_args().studies), encoding="utf-8")

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urldefrag
 
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+from narrow import there
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ARGUMENTS = [
@@ -25,6 +26,7 @@ ARGUMENTS = [
 ]
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 def chromium() -> str | None:
@@ -78,9 +80,9 @@ def check_page(browser: Browser, path: Path) -> None:
     assert not dead_links(path), dead_links(path)
     assert not repeated_ids(path), repeated_ids(path)
     for size in (DESKTOP, PHONE):
-        for scheme in ("light", "dark"):
+        for scheme in SCHEMES:
             where = f"{path.name} at {size[0]} pixels, {scheme}"
-            with open_page(browser, path, size=size, scheme=scheme) as (page, seen):  # type: ignore[arg-type]
+            with open_page(browser, path, size=size, scheme=scheme) as (page, seen):
                 assert not seen.console, f"{where}: {seen.console}"
                 assert not seen.requests, f"{where}: {seen.requests}"
                 width = page.evaluate("document.documentElement.scrollWidth")
@@ -140,5 +142,5 @@ def homeless_numbers(path: Path) -> tuple[int, list[str]]:
                 assert soup.select(f'[id="{link[1:]}"] dl.facts'), f"no card at {link}"
                 led += 1
             elif not link.startswith(("#runs", "#ref-")):
-                homeless.append(" ".join(text.parent.get_text(" ").split())[:200])
+                homeless.append(" ".join(there(text.parent).get_text(" ").split())[:200])
     return led, homeless

@@ -14,7 +14,7 @@ from gon.claims import figures
 from gon.claims.claim import Claim
 from gon.claims.loading import Run
 from gon.claims.params import Budget, ClaimParams
-from gon.claims.results import ClaimResult, Measurement
+from gon.claims.results import Cell, ClaimResult, Measurement
 from gon.claims.rules import Rule, StructuralRule, ValueRule
 from gon.claims.study import load_study
 from gon.files import PROJECT
@@ -25,7 +25,12 @@ from gon.spec import RunSpec
 Loss = Callable[[RunSpec], float | None]
 """Validation loss of a run, or None if it is to diverge."""
 
-MACHINE = {"processor": "Some Processor 3000", "cores": 2, "memory_gib": 16, "system": "Linux x86_64"}
+MACHINE: dict[str, str | int] = {
+    "processor": "Some Processor 3000",
+    "cores": 2,
+    "memory_gib": 16,
+    "system": "Linux x86_64",
+}
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -217,7 +222,7 @@ def _latent_size(claim: Claim) -> None:
         for dataset in sets
         for size in sizes
     }
-    rows = [
+    rows: list[list[str | Measurement | Cell]] = [
         [str(size), *(cell for d in sets for cell in (found[d, size], claim.published(f"{d}/{size}")))]
         for size in sizes
     ]
@@ -238,7 +243,7 @@ def _activations(claim: Claim) -> None:
         )
         for name in claim.params.parameters["activations"]
     }
-    rows = [[m.label, m] for m in found.values()]
+    rows: list[list[str | Measurement]] = [[m.label, m] for m in found.values()]
     caption = "Training loss in the last epoch, SSE per image."
     claim.add_table("losses", caption, ["activation", "training loss"], rows)
 
@@ -252,7 +257,7 @@ def _two_step(claim: Claim) -> None:
         for quantity in ("train_loss", "validation_loss")
         for steps, label in labels.items()
     }
-    rows = [[m.label, m.quantity, m] for m in found.values()]
+    rows: list[list[str | Measurement]] = [[m.label, m.quantity, m] for m in found.values()]
     caption = "Losses with one and two inner steps, SSE per image."
     claim.add_table("cost", caption, ["inner steps", "quantity", "loss"], rows)
 

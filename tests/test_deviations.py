@@ -10,10 +10,12 @@ import pypdf
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from narrow import there
 from report_support import MACHINE, begin, make_claim, plausible_loss
 
 from gon.claims.deviations import load_deviations
 from gon.claims.formats import count, number
+from gon.claims.loading import Run
 from gon.claims.study import load_study
 from gon.errors import UsageError
 from gon.files import PROJECT
@@ -92,10 +94,14 @@ def make_protocol(folder: Path, ratios: dict[str, float]) -> None:
     )
     for name, ratio in ratios.items():
         (replicates,) = claim.select(model="gon" if name.startswith("GON") else "autoencoder")
+
+        def value(run: Run, ratio: float = ratio) -> float:
+            return ratio
+
         claim.derive(
             name,
             replicates,
-            lambda run, ratio=ratio: ratio,
+            value,
             quantity="ratio to this report’s protocol",
             unit="",
             label=name,
@@ -154,23 +160,23 @@ def test_every_deviation_is_a_row_of_page_and_pdf(built: Path) -> None:
 
 def test_measured_effects_are_the_numbers_of_their_claim_and_lead_to_its_runs(built: Path) -> None:
     soup = page(built)
-    row = soup.find(id="deviation-statistics")
+    row = there(soup.find(id="deviation-statistics"))
     links = row.select('a[href^="#run-"]:has(data)')
     assert [link.get_text().strip() for link in links] == [number(3.217), number(1.043)]
     models = ["GON", "autoencoder"]
     for link, model in zip(links, models, strict=True):
-        card = soup.find(id=str(link["href"])[1:])
+        card = there(soup.find(id=str(link["href"])[1:]))
         assert model.lower() in card.get_text().lower()
     # One of two was measured: it is shown. None was: that is said. None can be: the effect is argued.
-    assert number(1.618) in soup.find(id="deviation-batches").get_text()
-    assert "Not measured at this budget" in soup.find(id="deviation-split").get_text()
-    assert "(argued)" in soup.find(id="deviation-hardware").get_text()
+    assert number(1.618) in there(soup.find(id="deviation-batches")).get_text()
+    assert "Not measured at this budget" in there(soup.find(id="deviation-split")).get_text()
+    assert "(argued)" in there(soup.find(id="deviation-hardware")).get_text()
 
 
 def test_every_result_names_the_deviations_that_touch_it(built: Path) -> None:
     soup = page(built)
     for name in ("two_step", "protocol"):
-        section = soup.find(id=f"claim-{slug(name)}")
+        section = there(soup.find(id=f"claim-{slug(name)}"))
         named = [str(a["href"]) for a in section.select('a[href^="#deviation-"]')]
         assert named == [f"#deviation-{entry['name']}" for entry in ENTRIES if name in entry["claims"]]
 

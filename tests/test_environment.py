@@ -74,7 +74,8 @@ def test_lock_fits_every_machine(name: str) -> None:
 
 
 def test_this_environment_has_the_locked_versions() -> None:
-    command = [sys.executable, PROJECT / "tools" / "check_pins.py", PROJECT / "requirements-dev.lock"]
+    checker, lock_file = PROJECT / "tools" / "check_pins.py", PROJECT / "requirements-dev.lock"
+    command = [sys.executable, str(checker), str(lock_file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
@@ -83,7 +84,7 @@ def test_check_of_pins_names_differences(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text(
         "# comment\nnumpy==1.0\nno-such-package==1\ntorch==2.13.0\nno-such-either==1 ; python_version < '3'\n"
     )
-    command = [sys.executable, PROJECT / "tools" / "check_pins.py", tmp_path / "lock"]
+    command = [sys.executable, str(PROJECT / "tools" / "check_pins.py"), str(tmp_path / "lock")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert re.fullmatch(r"numpy is [\d.]+, not 1\.0, no-such-package is missing\n", done.stdout)

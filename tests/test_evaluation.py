@@ -195,8 +195,9 @@ def test_dead_units_of_known_decoders(images: Tensor) -> None:
         assert (found["dead/1"], found["negative_bias/1"]) == (0, 1), activation
     model = with_biases("elu", 0.0)
     with torch.no_grad():
-        model.decoder[1].bias[:4] = -7.0
-        model.decoder[1].bias[4:6] = -6.5
+        bias = dict(model.decoder.named_parameters())["norm1.bias"]
+        bias[:4] = -7.0
+        bias[4:6] = -6.5
     found = evaluate(model, images, "dead_units")
     assert (found["dead/1"], found["negative_bias/1"]) == (4 / 16, 6 / 16)
 
@@ -213,8 +214,8 @@ def test_dead_units_written_out(model: str, trained: Callable[..., Model], image
             alive = (h > 0).any(dim=3).any(dim=2).any(dim=0)
             assert found[f"dead/{layer}"] == pytest.approx(1 - alive.double().mean().item())
         h = module(h)
-    norm = chosen.decoder[1]  # type: ignore[index]
-    assert found["negative_bias/1"] == np.mean(norm.bias.detach().numpy() < 0) == found["dead/1"]
+    bias = dict(decoder_of(chosen).named_parameters())["norm1.bias"]
+    assert found["negative_bias/1"] == np.mean(bias.detach().numpy() < 0) == found["dead/1"]
     assert 0 < found["dead/1"] < 1
 
 

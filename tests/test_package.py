@@ -17,8 +17,10 @@ import requests
 import rocrate
 import yaml
 from report_support import make_claim
-from requests_cache import CachedResponse, CachedSession
-from requests_cache.models import CachedRequest
+from requests.structures import CaseInsensitiveDict
+from requests_cache import CachedSession
+from requests_cache.models.request import CachedRequest
+from requests_cache.models.response import CachedResponse
 from rocrate_validator import models, services
 
 from gon.claims.results import read_result
@@ -148,7 +150,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
     response = CachedResponse(
         status_code=200,
         url=CONTEXT,
-        headers={"Content-Type": "application/ld+json"},
+        headers=CaseInsensitiveDict({"Content-Type": "application/ld+json"}),
         request=CachedRequest.from_request(request),
     )
     response._content = content.replace(b"https://bioschemas.org/terms/", b"https://bioschemas.org/")

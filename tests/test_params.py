@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from gon.runs.store import RunStore
 from gon.spec import RunSpec
 
 
-def study_with(tmp_path: Path, claim: str, change: dict[str, object], budget: str = "quick") -> Study:
+def study_with(tmp_path: Path, claim: str, change: Mapping[str, object], budget: str = "quick") -> Study:
     """The project's parameters with one claim's file changed; with other runs it has no rules."""
     folder = tmp_path / "params"
     shutil.copytree(PROJECT / "params", folder)

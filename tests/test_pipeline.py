@@ -14,6 +14,7 @@ import pypdf
 import pytest
 from browser import check_page, chromium, homeless_numbers, open_browser
 from bs4 import BeautifulSoup
+from narrow import there
 
 from gon.claims.deviations import load_deviations
 from gon.claims.formats import change, number
@@ -100,10 +101,10 @@ def test_every_measured_number_is_that_of_the_record_it_leads_to(project: Projec
     followed = set()
     for link in soup.select('section a[href^="#run-"]:has(data)'):
         digest = str(link["href"]).removeprefix("#run-")
-        shown = float(str(link.select_one("data")["value"]))  # type: ignore[index]
+        shown = float(str(there(link.select_one("data"))["value"]))
         other = link.find_next_sibling()
         if other is not None and other.name == "sup":  # a relative difference, and the run that it is to
-            first, second = numbers_of(project, digest), numbers_of(project, str(other.a["href"])[5:])
+            first, second = numbers_of(project, digest), numbers_of(project, str(there(other.a)["href"])[5:])
             expected = {first[key] / second[key] - 1 for key in first.keys() & second.keys()}
             assert link.get_text().strip() == change(shown)
         elif link.get_text().strip() == change(shown):  # relative to a published value
@@ -154,8 +155,8 @@ def test_measured_effects_of_deviations_are_numbers_of_their_claim(project: Proj
         values = {m["name"]: m["value"] for m in measurements}  # type: ignore[attr-defined]
         names = [name for name in deviation.measured.measurements if name != "GON/held_out/ratio"]
         assert set(names) <= set(values), deviation.name
-        row = soup.find(id=f"deviation-{deviation.name}")
-        shown = [float(data["value"]) for data in row.select('a[href^="#run-"] data')]
+        row = there(soup.find(id=f"deviation-{deviation.name}"))
+        shown = [float(str(data["value"])) for data in row.select('a[href^="#run-"] data')]
         assert shown == [values[name] for name in names]  # that of the split is not measured at smoke
 
 

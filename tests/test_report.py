@@ -5,19 +5,21 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pypdf
 import pytest
 import report_support
 from browser import check_page, chromium, dead_links, homeless_numbers, open_browser, open_page
 from bs4 import BeautifulSoup
+from narrow import there
 from playwright.sync_api import Browser
 from report_support import begin, make_claim, make_notebook, plausible_loss
 
 from gon.claims.formats import number
-from gon.claims.params import ClaimParams, Published
+from gon.claims.params import ClaimParams, Grid, Published
 from gon.claims.results import read_result
 from gon.claims.rules import Compare, OrderingRule, Source
 from gon.claims.study import load_study
@@ -37,7 +39,7 @@ HOSTILE = (
 needs_browser = pytest.mark.skipif(chromium() is None, reason="no Chromium; set CHROMIUM to one")
 
 
-def make_report(folder: Path, names=CLAIMS, **options) -> Path:
+def make_report(folder: Path, names: Sequence[str] = CLAIMS, **options: Any) -> Path:
     claims = [folder / "claims" / name for name in names]
     for path in claims:
         make_claim(path, path.name, **options)
@@ -53,7 +55,7 @@ def page_text(report: Path) -> str:
 def section_text(report: Path, anchor: str) -> str:
     soup = BeautifulSoup((report / "index.html").read_text(encoding="utf-8"), "html.parser")
     # Inline elements are joined without a space, so that sentences read as they do on the page.
-    return " ".join(soup.find(id=anchor).get_text().split())
+    return " ".join(there(soup.find(id=anchor)).get_text().split())
 
 
 def pdf_text(report: Path) -> str:
@@ -62,7 +64,7 @@ def pdf_text(report: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of the three claims with their notebooks. Tests only read it."""
     folder = tmp_path_factory.mktemp("built")
     claims = [folder / "claims" / name for name in CLAIMS]
@@ -81,12 +83,12 @@ def browser() -> Iterator[Browser]:
 
 @needs_browser
 @pytest.mark.parametrize("name", ["index.html", "notebooks/latent_size.html"])
-def test_page_is_quiet_alone_accessible_and_fits_a_phone(built, browser, name):
+def test_page_is_quiet_alone_accessible_and_fits_a_phone(built: Path, browser: Browser, name: str) -> None:
     check_page(browser, built / "report" / name)
 
 
 @needs_browser
-def test_page_reads_without_javascript(built, browser):
+def test_page_reads_without_javascript(built: Path, browser: Browser) -> None:
     with open_page(browser, built / "report/index.html", javascript=False) as (page, _):
         assert page.locator("h1").inner_text() == "Reproducing Gradient Origin Networks"
         assert page.locator("figure svg[role=img]").count() == 3
@@ -94,18 +96,18 @@ def test_page_reads_without_javascript(built, browser):
 
 
 @needs_browser
-def test_verdicts_are_on_the_first_screen(built, browser):
+def test_verdicts_are_on_the_first_screen(built: Path, browser: Browser) -> None:
     with open_page(browser, built / "report/index.html") as (page, _):
-        box = page.locator("table.verdicts.primary").bounding_box()
+        box = there(page.locator("table.verdicts.primary").bounding_box())
         assert box["y"] + box["height"] < 900
 
 
-def test_every_notebook_page_has_only_live_links(built):
+def test_every_notebook_page_has_only_live_links(built: Path) -> None:
     for name in CLAIMS:
         assert dead_links(built / f"report/notebooks/{name}.html") == []
 
 
-def test_page_has_the_sections_of_the_original_in_order(built):
+def test_page_has_the_sections_of_the_original_in_order(built: Path) -> None:
     soup = BeautifulSoup((built / "report/index.html").read_text(encoding="utf-8"), "html.parser")
     titles = [re.sub(r"^[\d.]+\s*", "", h.get_text()) for h in soup.select(".body h2")]
     assert titles == [
@@ -123,13 +125,13 @@ def test_page_has_the_sections_of_the_original_in_order(built):
     assert len({h.get_text() for h in soup.select(".body h3")}) >= 7
 
 
-def test_markup_of_the_prose_never_shows(built):
+def test_markup_of_the_prose_never_shows(built: Path) -> None:
     for text in (page_text(built / "report"), pdf_text(built / "report")):
         for mark in (":::", "## ", "{{", "{%", "{ #", "typst=", "**", "]("):
             assert mark not in text
 
 
-def test_budget_stands_in_the_first_lines(built, tmp_path):
+def test_budget_stands_in_the_first_lines(built: Path, tmp_path: Path) -> None:
     first = section_text(built / "report", "summary")[:700]
     assert "Budget “quick”: 1 epoch of training per run, where the published numbers stand after 500" in first
     assert "mean nothing" not in page_text(built / "report")
@@ -139,33 +141,33 @@ def test_budget_stands_in_the_first_lines(built, tmp_path):
         assert "640 training and 100 validation images" in text
 
 
-def test_numbers_are_those_of_the_results_and_lead_to_their_runs(built):
+def test_numbers_are_those_of_the_results_and_lead_to_their_runs(built: Path) -> None:
     soup = BeautifulSoup((built / "report/index.html").read_text(encoding="utf-8"), "html.parser")
     printed = pdf_text(built / "report")
     for name in CLAIMS:
         result = read_result(built / "claims" / name)
-        rows = soup.find(id=f"claim-{name}").select("figure.table tbody tr")
+        rows = there(soup.find(id=f"claim-{name}")).select("figure.table tbody tr")
         assert len(rows) == len(result.tables[0].rows)
         for row, cells in zip(rows, result.tables[0].rows, strict=True):
             for shown, cell in zip(row.find_all(["th", "td"]), cells, strict=True):
                 if cell.measurement is not None:
                     measurement = result.measurement(cell.measurement)
-                    assert float(shown.find("data")["value"]) == measurement.value
+                    assert float(str(shown.select("data")[0]["value"])) == measurement.value
                     assert shown.get_text().strip() == number(measurement.value)
-                    assert shown.find("a")["href"] == f"#run-{measurement.runs[0]}"
+                    assert shown.select("a")[0]["href"] == f"#run-{measurement.runs[0]}"
                     assert number(measurement.value) in printed
                 elif cell.published is not None:
-                    assert float(shown.find("data")["value"]) == cell.published
+                    assert float(str(shown.select("data")[0]["value"])) == cell.published
         for run in result.runs:
-            card = soup.find(id=f"run-{run.digest}")
-            assert [float(data["value"]) for data in card.select(".losses data")] == [
+            card = there(soup.find(id=f"run-{run.digest}"))
+            assert [float(str(data["value"])) for data in card.select(".losses data")] == [
                 run.train_loss,
                 run.validation_loss,
             ]
 
 
 @pytest.fixture(scope="module")
-def with_seeds(tmp_path_factory) -> Path:
+def with_seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report on five seeds, whose rules are met by one epoch."""
     folder = tmp_path_factory.mktemp("seeds")
     claims = [folder / "claims" / name for name in (*CLAIMS, "model_comparison")]
@@ -175,7 +177,7 @@ def with_seeds(tmp_path_factory) -> Path:
     return folder / "report"
 
 
-def test_every_number_of_the_results_leads_to_its_runs(built, with_seeds):
+def test_every_number_of_the_results_leads_to_its_runs(built: Path, with_seeds: Path) -> None:
     for report in (built / "report", with_seeds):
         led, homeless = homeless_numbers(report / "index.html")
         assert homeless == []
@@ -183,7 +185,7 @@ def test_every_number_of_the_results_leads_to_its_runs(built, with_seeds):
 
 
 @needs_browser
-def test_intervals_n_and_seeds_are_shown(with_seeds, browser):
+def test_intervals_n_and_seeds_are_shown(with_seeds: Path, browser: Browser) -> None:
     check_page(browser, with_seeds / "index.html")
     with open_page(browser, with_seeds / "index.html") as (page, _):
         cell = page.locator("#claim-two_step figure.table tbody tr").first.locator("td").last
@@ -203,14 +205,14 @@ def test_intervals_n_and_seeds_are_shown(with_seeds, browser):
             assert words in verdict.inner_text()
 
 
-def test_values_of_different_budgets_are_not_compared(built):
+def test_values_of_different_budgets_are_not_compared(built: Path) -> None:
     text = section_text(built / "report", "claim-latent_size")
     assert "Our values are not compared with the published ones: ours stand after 1 epoch" in text
     assert "the published ones after 500, and a falling loss means the same only after" in text
     assert "says nothing so early" in text
 
 
-def test_text_follows_the_measurements(built, tmp_path):
+def test_text_follows_the_measurements(built: Path, tmp_path: Path) -> None:
     def relu_wins(spec: RunSpec) -> float:
         return plausible_loss(spec) * (0.3 if spec.activation == "relu" else 1)
 
@@ -233,7 +235,7 @@ def published_loss(spec: RunSpec, factor: float = 1.0) -> float:
     return values.get(f"{spec.dataset}/{spec.latent_dim}", 9.0) * factor * scatter
 
 
-def test_values_as_published_are_reproduced(tmp_path):
+def test_values_as_published_are_reproduced(tmp_path: Path) -> None:
     report = make_report(
         tmp_path, ("latent_size",), overrides=("seeds=5",), rule_epochs=1, loss=published_loss
     )
@@ -246,7 +248,7 @@ def test_values_as_published_are_reproduced(tmp_path):
     assert "All three verdicts are reproduced." in page_text(report)
 
 
-def test_a_loss_that_is_too_low_too_early_refutes_the_published_value(tmp_path):
+def test_a_loss_that_is_too_low_too_early_refutes_the_published_value(tmp_path: Path) -> None:
     def low(spec: RunSpec) -> float:
         return published_loss(spec, 0.5)
 
@@ -262,7 +264,7 @@ def test_a_loss_that_is_too_low_too_early_refutes_the_published_value(tmp_path):
     assert "the numbers point to other values than the published ones" in text
 
 
-def test_a_much_lower_loss_is_told_as_a_factor(tmp_path):
+def test_a_much_lower_loss_is_told_as_a_factor(tmp_path: Path) -> None:
     def worse(spec: RunSpec) -> float:
         return 900.0 if spec.inner_steps == 2 else 40.0
 
@@ -271,7 +273,7 @@ def test_a_much_lower_loss_is_told_as_a_factor(tmp_path):
     assert "there is 1 seed of the 3 that the rule rests on" in text
 
 
-def test_a_pair_that_is_all_but_equal_refutes_in_these_words(tmp_path):
+def test_a_pair_that_is_all_but_equal_refutes_in_these_words(tmp_path: Path) -> None:
     def equal(spec: RunSpec) -> float:
         return 40.0 * (1 + random.Random(spec.digest).gauss(0, 0.001))
 
@@ -321,7 +323,7 @@ SITUATIONS = {
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_headline_table_box_and_discussion_say_the_same(tmp_path, situation):
+def test_headline_table_box_and_discussion_say_the_same(tmp_path: Path, situation: str) -> None:
     small, large, scatter, seeds, outcome, answer, tendency = SITUATIONS[situation]
 
     def loss(spec: RunSpec) -> float:
@@ -342,12 +344,12 @@ def test_headline_table_box_and_discussion_say_the_same(tmp_path, situation):
     soup = BeautifulSoup((tmp_path / "report/index.html").read_text(encoding="utf-8"), "html.parser")
 
     def text(selector: str) -> str:
-        return " ".join(soup.select_one(selector).get_text().split())
+        return " ".join(there(soup.select_one(selector)).get_text().split())
 
     box = text(".headline")
     assert box.startswith(f"Is GON better than an autoencoder? {answer}")
     assert f"numbers {tendency}" in box
-    said = re.search(r"numbers (point[^.:]*)", box)[1]
+    said = there(re.search(r"numbers (point[^.:]*)", box))[1]
     row = text("table.verdicts.primary tbody tr")
     assert outcome in row and row.endswith(said)
     section = text("#claim-model_comparison-lower_than_autoencoder")
@@ -360,7 +362,7 @@ def test_headline_table_box_and_discussion_say_the_same(tmp_path, situation):
     assert f"numbers {said}" in printed
 
 
-def test_the_headline_shows_its_numbers_beside_pca_and_what_is_published(tmp_path):
+def test_the_headline_shows_its_numbers_beside_pca_and_what_is_published(tmp_path: Path) -> None:
     for name in ("latent_size", "model_comparison"):
         make_claim(tmp_path / name, name)
     build_report([tmp_path / "latent_size", tmp_path / "model_comparison"], tmp_path / "report", [])
@@ -377,16 +379,16 @@ def test_the_headline_shows_its_numbers_beside_pca_and_what_is_published(tmp_pat
         "MNIST, latent 256",
         *(f"Fashion-MNIST, latent {n}" for n in (64, 256)),
     ]
-    box = " ".join(soup.select_one(".headline").get_text().split())
+    box = " ".join(there(soup.select_one(".headline")).get_text().split())
     assert "the runs have 1 epoch, and the rule compares after 500; there is 1 seed of the 3" in box
     assert "The claim’s primary rule answers: After 500 epochs, GON has a lower validation loss" in box
 
 
-def test_numbers_that_need_no_run_are_shown_without_a_link(tmp_path):
+def test_numbers_that_need_no_run_are_shown_without_a_link(tmp_path: Path) -> None:
     make_claim(tmp_path / "model_comparison", "model_comparison")
     build_report([tmp_path / "model_comparison"], tmp_path / "report", [])
     soup = BeautifulSoup((tmp_path / "report/index.html").read_text(encoding="utf-8"), "html.parser")
-    box = soup.find(id="claim-model_comparison-half_the_parameters")
+    box = there(soup.find(id="claim-model_comparison-half_the_parameters"))
     text = " ".join(box.get_text().split())
     assert "Reproduced: GON has half the parameters of the autoencoder." in text
     assert "MNIST, latent 64: GON 107 089 parameters, autoencoder 214 241 (ratio 0.500)" in text
@@ -394,7 +396,7 @@ def test_numbers_that_need_no_run_are_shown_without_a_link(tmp_path):
     assert not box.select("a[href^='#run-']")
 
 
-def test_what_is_not_judged_is_said(tmp_path):
+def test_what_is_not_judged_is_said(tmp_path: Path) -> None:
     make_claim(tmp_path / "model_comparison", "model_comparison")
     build_report([tmp_path / "model_comparison"], tmp_path / "report", [])
     for text in (page_text(tmp_path / "report"), pdf_text(tmp_path / "report")):
@@ -402,7 +404,7 @@ def test_what_is_not_judged_is_said(tmp_path):
         assert "version 2, written after pilot runs" in text or "Version 2, written after pilot runs" in text
 
 
-def test_what_is_left_out_is_said_with_its_reason(tmp_path):
+def test_what_is_left_out_is_said_with_its_reason(tmp_path: Path) -> None:
     result = make_claim(tmp_path / "model_comparison", "model_comparison")
     assert result.left_out
     build_report([tmp_path / "model_comparison"], tmp_path / "report", [])
@@ -414,7 +416,7 @@ def test_what_is_left_out_is_said_with_its_reason(tmp_path):
     assert f"{len(elsewhere)} planned runs need a larger budget" in page_text(tmp_path / "report")
 
 
-def test_diverged_run_is_shown_as_such(tmp_path):
+def test_diverged_run_is_shown_as_such(tmp_path: Path) -> None:
     def tanh_diverges(spec: RunSpec) -> float | None:
         return None if spec.activation == "tanh" else plausible_loss(spec)
 
@@ -428,7 +430,7 @@ def test_diverged_run_is_shown_as_such(tmp_path):
 
 
 @pytest.mark.parametrize("diverging", [{"relu", "tanh", "softplus", "leaky_relu"}, {"elu"}, None])
-def test_report_survives_any_number_of_diverged_runs(tmp_path, diverging):
+def test_report_survives_any_number_of_diverged_runs(tmp_path: Path, diverging: set[str] | None) -> None:
     def loss(spec: RunSpec) -> float | None:
         return None if diverging is None or spec.activation in diverging else plausible_loss(spec)
 
@@ -436,7 +438,7 @@ def test_report_survives_any_number_of_diverged_runs(tmp_path, diverging):
     assert "diverged" in page_text(report)
 
 
-def test_foreign_text_appears_as_text(tmp_path, monkeypatch):
+def test_foreign_text_appears_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(report_support.MACHINE, "processor", "U " + HOSTILE)
     result = make_claim(tmp_path / "claim", "two_step")
     hostile = result.model_copy(
@@ -481,7 +483,7 @@ def test_foreign_text_appears_as_text(tmp_path, monkeypatch):
     assert "49" not in plain(section_text(tmp_path / "report", "claim-two_step")).replace(plain(HOSTILE), "")
 
 
-def test_a_fourth_claim_needs_no_other_file(tmp_path):
+def test_a_fourth_claim_needs_no_other_file(tmp_path: Path) -> None:
     rule = OrderingRule(
         kind="ordering",
         name="smaller",
@@ -503,7 +505,7 @@ def test_a_fourth_claim_needs_no_other_file(tmp_path):
         published=Published(statement="Nobody said so.", source=Source(key="nobody1900", where="nowhere")),
         method="By trying.",
         parameters={},
-        runs=[{"batch_size": [64, 128]}],
+        runs=[Grid.model_validate({"batch_size": [64, 128]})],
         rules=[rule],
         primary="smaller",
     )
@@ -533,17 +535,18 @@ def test_a_fourth_claim_needs_no_other_file(tmp_path):
     assert "Small batches are better" in pdf_text(tmp_path / "report")
 
 
-def test_pdf_is_tagged_and_carries_its_fonts(built):
+def test_pdf_is_tagged_and_carries_its_fonts(built: Path) -> None:
     reader = pypdf.PdfReader(built / "report/report.pdf")
-    root = reader.trailer["/Root"]
+    root: Any = reader.trailer["/Root"]
     assert root["/MarkInfo"]["/Marked"]
     assert root["/Lang"] == "en-GB"
     assert root["/ViewerPreferences"]["/DisplayDocTitle"]
-    assert reader.metadata.title == "Reproducing Gradient Origin Networks: An executable report"
+    assert there(reader.metadata).title == "Reproducing Gradient Origin Networks: An executable report"
     assert "pdfuaid" in root["/Metadata"].get_data().decode("utf-8")
     fonts = {}
     for page in reader.pages:
-        for font in page["/Resources"].get("/Font", {}).values():
+        resources: Any = page["/Resources"]
+        for font in resources.get("/Font", {}).values():
             font = font.get_object()
             fonts[font["/BaseFont"]] = font["/DescendantFonts"][0].get_object()["/FontDescriptor"]
     assert len(fonts) >= 3
@@ -551,7 +554,7 @@ def test_pdf_is_tagged_and_carries_its_fonts(built):
         assert {"/FontFile", "/FontFile2", "/FontFile3"} & set(descriptor.get_object())
 
 
-def test_pdf_says_what_the_page_says(built):
+def test_pdf_says_what_the_page_says(built: Path) -> None:
     text = pdf_text(built / "report")
     for words in (
         "Budget “quick”",
@@ -567,7 +570,7 @@ def test_pdf_says_what_the_page_says(built):
         assert title in text
 
 
-def test_same_results_give_the_same_bytes(built, tmp_path):
+def test_same_results_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
     notebooks = sorted((built / "notebooks").glob("*.ipynb"))
     build_report([built / "claims" / name for name in CLAIMS], tmp_path / "again", notebooks)
     files = sorted(p.relative_to(built / "report") for p in (built / "report").rglob("*") if p.is_file())
@@ -577,7 +580,7 @@ def test_same_results_give_the_same_bytes(built, tmp_path):
         assert (built / "report" / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
 
 
-def test_notebook_page_keeps_what_matters(built):
+def test_notebook_page_keeps_what_matters(built: Path) -> None:
     html = (built / "report/notebooks/latent_size.html").read_text(encoding="utf-8")
     assert "alert(1)" not in html and "onclick" not in html and "3/24" not in html
     assert "start_time" not in html and "http" not in html.replace("http-equiv", "")
@@ -588,7 +591,7 @@ def test_notebook_page_keeps_what_matters(built):
     assert "<b>not bold</b>" in soup.get_text()
     assert soup.select_one(".highlight .k, .highlight .kn")
     assert [h.name for h in soup.find_all(re.compile("h[1-6]"))] == ["h1", "h2", "h3", "h3"]
-    assert soup.select_one("header a")["href"] == "../index.html#claim-latent_size"
+    assert there(soup.select_one("header a"))["href"] == "../index.html#claim-latent_size"
 
 
 def refused(folder: Path, claims: list[Path], notebooks: list[Path], words: str) -> None:
@@ -596,7 +599,7 @@ def refused(folder: Path, claims: list[Path], notebooks: list[Path], words: str)
         build_report(claims, folder / "report", notebooks)
 
 
-def test_a_failure_leaves_the_old_report_as_it_is(tmp_path):
+def test_a_failure_leaves_the_old_report_as_it_is(tmp_path: Path) -> None:
     report = make_report(tmp_path, ("two_step",))
     before = {path: path.read_bytes() for path in report.rglob("*") if path.is_file()}
     claim = tmp_path / "claims/two_step"
@@ -614,7 +617,7 @@ def test_a_failure_leaves_the_old_report_as_it_is(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["claims", "report", "two_step.ipynb"]
 
 
-def test_a_new_report_replaces_the_old_one_and_nothing_else(tmp_path):
+def test_a_new_report_replaces_the_old_one_and_nothing_else(tmp_path: Path) -> None:
     report = make_report(tmp_path, ("two_step",))
     (report / "notes.txt").write_text("mine", encoding="utf-8")
     make_claim(tmp_path / "claims/activations", "activations")
@@ -624,7 +627,7 @@ def test_a_new_report_replaces_the_old_one_and_nothing_else(tmp_path):
     assert dead_links(report / "index.html") == []
 
 
-def test_results_that_do_not_fit_together_are_refused(tmp_path):
+def test_results_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     names = ("latent_size", "activations")
     for name in names:
         make_claim(tmp_path / name, name)
@@ -644,7 +647,7 @@ def test_results_that_do_not_fit_together_are_refused(tmp_path):
     refused(tmp_path, [folders[0]], [], "is not a file in the claim's folder")
 
 
-def test_an_output_that_cannot_be_written_is_named(tmp_path):
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     make_claim(tmp_path / "claim", "two_step")
     (tmp_path / "report").write_text("a file", encoding="utf-8")
     refused(tmp_path, [tmp_path / "claim"], [], f"{tmp_path / 'report'}: cannot write the report")
@@ -652,6 +655,6 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path):
         build_report([tmp_path / "claim"], tmp_path / "report" / "deeper", [])
 
 
-def test_reporting_does_not_need_torch():
+def test_reporting_does_not_need_torch() -> None:
     code = "import sys, gon.reporting; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -108,7 +108,7 @@ def test_the_training_gradient_goes_through_the_latent(
         weights = dict(zip(names, values, strict=True))
 
         def inner(z: Tensor) -> Tensor:
-            image = torch.func.functional_call(model.decoder, {**weights, **buffers}, (z,))
+            image: Tensor = torch.func.functional_call(model.decoder, {**weights, **buffers}, (z,))
             return ((image - x) ** 2).sum(dim=1).mean()
 
         z = torch.zeros(8, 5, 1, 1, dtype=torch.float64, requires_grad=True)
@@ -486,7 +486,7 @@ def test_a_run_whose_loss_is_not_finite_is_recorded_as_diverged(
         count += 1
         if count == 13:
             with torch.no_grad():
-                self.model.decoder[-2].weight.fill_(float("nan"))
+                list(self.model.parameters())[0].fill_(float("nan"))
         return step(self, batch)
 
     monkeypatch.setattr(Trajectory, "step", failing)

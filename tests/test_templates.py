@@ -15,7 +15,7 @@ from gon.reporting import escape
 from gon.reporting.svg import inline_svg
 
 
-def test_no_digit_is_typed_into_results_prose():
+def test_no_digit_is_typed_into_results_prose() -> None:
     assert [str(digit) for digit in find_typed_digits()] == []
 
 
@@ -30,7 +30,7 @@ def test_no_digit_is_typed_into_results_prose():
         "[Table 1](#table-1)",
     ],
 )
-def test_lint_finds_a_typed_digit(tmp_path, prose):
+def test_lint_finds_a_typed_digit(tmp_path: Path, prose: str) -> None:
     (tmp_path / "bad.md").write_text(prose, encoding="utf-8")
     (found,) = find_typed_digits(tmp_path)
     assert found.path.name == "bad.md"
@@ -46,7 +46,7 @@ def test_lint_finds_a_typed_digit(tmp_path, prose):
         "<td colspan=2>text</td>",
     ],
 )
-def test_lint_leaves_what_is_not_prose(tmp_path, prose):
+def test_lint_leaves_what_is_not_prose(tmp_path: Path, prose: str) -> None:
     (tmp_path / "good.md").write_text(prose, encoding="utf-8")
     assert find_typed_digits(tmp_path) == []
 
@@ -65,7 +65,7 @@ def test_lint_leaves_what_is_not_prose(tmp_path, prose):
         (-3.14159, "\u22123.14"),
     ],
 )
-def test_number(value, text):
+def test_number(value: float | None, text: str) -> None:
     assert formats.number(value) == text
 
 
@@ -73,11 +73,11 @@ def test_number(value, text):
     ("seconds", "text"),
     [(0.4523, "0.452 s"), (59.7, "1 min"), (83, "1 min 23 s"), (599.9, "10 min"), (7505, "2 h 05 min")],
 )
-def test_duration(seconds, text):
+def test_duration(seconds: float, text: str) -> None:
     assert formats.duration(seconds).replace("\u202f", " ") == text
 
 
-def test_small_formats():
+def test_small_formats() -> None:
     assert [formats.percent(x) for x in (0.05, 0.099, 0.1534, 0.5)] == ["5%", "9.9%", "15%", "50%"]
     assert [formats.percent(x) for x in (0.0, 1e-3, 8.2e-6, 1e-15)] == ["0%", "0.1%", "0.00082%", "0%"]
     assert [formats.change(x) for x in (None, -0.14, 0.02, 0.0)] == ["–", "\u221214%", "+2%", "0%"]
@@ -101,7 +101,7 @@ def test_small_formats():
 ASCII = "".join(chr(code) for code in range(33, 127) if chr(code) not in "\"'")
 
 
-def test_every_ascii_character_survives_markdown():
+def test_every_ascii_character_survives_markdown() -> None:
     for text in (ASCII, ASCII[::-1], *(f"{c}{c}{c} x {c}y{c} {c}" for c in ASCII if not c.isalnum())):
         markdown = escape.escape_markdown(text)
         assert (
@@ -130,7 +130,7 @@ def test_every_ascii_character_survives_markdown():
         ("the same", "the same", "", ("the same", "the same")),
     ],
 )
-def test_a_pair_is_named_by_what_differs(first, second, where, names):
+def test_a_pair_is_named_by_what_differs(first: str, second: str, where: str, names: tuple[str, str]) -> None:
     def measurement(name: str, label: str) -> Measurement:
         return Measurement(
             name=name, label=label, quantity="loss", unit="", value=1.0, epochs=1, values=[], recorded=None
@@ -144,7 +144,7 @@ def test_a_pair_is_named_by_what_differs(first, second, where, names):
     assert (pair.where, pair.names) == (where, names)
 
 
-def test_every_finding_reason_and_outcome_has_its_words():
+def test_every_finding_reason_and_outcome_has_its_words() -> None:
     assert set(words.FINDINGS) == set(get_args(Finding))
     assert set(words.WANTS) == set(get_args(Reason))
     rules = [rule for claim in load_study().claims for rule in claim.rules]
@@ -167,7 +167,7 @@ def test_every_finding_reason_and_outcome_has_its_words():
             assert words.remedies(verdict)
 
 
-def test_more_seeds_are_never_said_to_change_a_verdict():
+def test_more_seeds_are_never_said_to_change_a_verdict() -> None:
     rule = load_study().claim("two_step").rules[0]
     verdict = Verdict(
         rule=rule,
@@ -185,11 +185,11 @@ def test_more_seeds_are_never_said_to_change_a_verdict():
     )
 
 
-def test_typst_strings_hold_their_text():
+def test_typst_strings_hold_their_text() -> None:
     assert escape.escape_typst('a"b\\c\n#x') == '"a\\"b\\\\c\\n#x"'
 
 
-def test_two_figures_share_no_id_and_carry_no_script(tmp_path):
+def test_two_figures_share_no_id_and_carry_no_script(tmp_path: Path) -> None:
     (tmp_path / "f.svg").write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" width="10pt" height="5pt" '
         'xmlns:xlink="http://www.w3.org/1999/xlink">'
@@ -205,14 +205,14 @@ def test_two_figures_share_no_id_and_carry_no_script(tmp_path):
         assert word not in svg
 
 
-def test_templates_name_no_machine():
+def test_templates_name_no_machine() -> None:
     for path in sorted((PROJECT / "templates").rglob("*")):
         if path.is_file():
             text = path.read_text(encoding="utf-8")
             assert str(Path.home()) not in text and str(PROJECT) not in text, path
 
 
-def test_lint_names_the_place(tmp_path):
+def test_lint_names_the_place(tmp_path: Path) -> None:
     (tmp_path / "bad.md").write_text("fine\nnot 4 fine\n", encoding="utf-8")
     (found,) = find_typed_digits(tmp_path)
     assert str(found) == f"{tmp_path / 'bad.md'}:2: a digit is typed into results prose: not 4 fine"

@@ -5,6 +5,7 @@ import itertools
 import math
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import papermill
@@ -22,7 +23,7 @@ from gon.claims.results import (
     Verdict,
 )
 from gon.claims.rules import Compare, OrderingRule, StructuralRule, ValueRule
-from gon.claims.statistics import differences
+from gon.claims.statistics import Array, differences
 from gon.claims.study import load_study
 from gon.claims.verdicts import Pair, judge_again, judge_ordering, judge_structural, judge_values, tendency
 from gon.claims.words import REASONS, describe
@@ -32,14 +33,14 @@ from gon.files import PROJECT
 sys.path.append(str(PROJECT / "benchmarks"))
 import simulate_rules as simulated  # noqa: E402
 
-COMMON = {
+COMMON: dict[str, Any] = {
     "statement": "s",
     "version": 1,
     "date": datetime.date(2026, 1, 1),
     "because": "b",
     "compare": Compare(lower={"latent_dim": 2}, higher={"latent_dim": 1}),
 }
-TESTED = {"alpha": 0.05, "epochs": [5], "seeds": 3}
+TESTED: dict[str, Any] = {"alpha": 0.05, "epochs": [5], "seeds": 3}
 ORDERING = OrderingRule(kind="ordering", name="r", margin=0.1, **TESTED, **COMMON)
 VALUE = ValueRule(
     kind="value",
@@ -642,7 +643,7 @@ ALLOWED = 3 * math.sqrt(0.05 * 0.95 / STUDIES)
 """Three standard errors of a simulated rate of 5%."""
 
 
-def made(kind: str, sides: str, pairs: int, seeds: int, studies: int = STUDIES) -> np.ndarray:
+def made(kind: str, sides: str, pairs: int, seeds: int, studies: int = STUDIES) -> Array:
     random = np.random.default_rng([len(kind), len(sides), pairs, seeds])
     return simulated.noise(random, kind, sides, (studies, pairs, seeds))
 
