@@ -18,7 +18,7 @@ from gon.spec import RunSpec
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0, 1 for a failure, 2 for wrong usage."""
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(arguments)
     try:
         status: int = options.command(options)
@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """All commands with their options; `docs/commands.md` is made from it."""
     parser = argparse.ArgumentParser(
         prog="gon", description="Gradient Origin Networks: an executable reproducibility report."
     )
@@ -132,7 +133,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_study_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--budget", default="quick", help="smoke, quick (default), standard or paper")
+    command.add_argument(
+        "--budget", default="quick", help="smoke, quick (default), standard, paper or reference"
+    )
     command.add_argument(
         "--set",
         dest="overrides",
@@ -155,12 +158,13 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         kind = next(
             t for t in (typing.get_args(types[field.name]) or (types[field.name],)) if t is not type(None)
         )
+        unset = "the model's present version" if field.name == "numerics" else "all"
         command.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=kind,
             default=field.default,
             metavar=kind.__name__.upper(),
-            help=f"(default: {'all' if field.default is None else field.default})",
+            help=f"(default: {unset if field.default is None else field.default})",
         )
 
 
