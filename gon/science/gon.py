@@ -165,6 +165,7 @@ class ImplicitGON(Model):
     """
 
     compilable = True
+    interpolates = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
