@@ -299,6 +299,9 @@ SPLITS = {
 """What is trained and validated on; `test` is what the authors' code suggests."""
 HELD_OUT_IMAGES = 10_000
 
+EXPLANATIONS = {"method": "what a Gradient Origin Network is"}
+"""Notebooks that explain and judge no claim: name, and title as printed. The report links them first."""
+
 EVALUATIONS = {
     "protocols": "validation loss by other protocols (SSE per image)",
     "fitting": "validation loss by number and size of the steps that fit the latents (SSE per image)",

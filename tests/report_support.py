@@ -205,6 +205,13 @@ def make_notebook(path: Path) -> Path:
     return path
 
 
+def make_explanation(path: Path) -> Path:
+    """Write a notebook that judges no claim, with formulas."""
+    text = "# A network\n\nThe latent of $x$ is\n\n$$z = -\\nabla_{z_0} L(x, F(z_0)).$$\n\n## Next\n\n$z_1$"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)]), path)
+    return path
+
+
 def _latent_size(claim: Claim) -> None:
     sizes, sets = claim.params.parameters["latent_dims"], claim.params.parameters["datasets"]
     found = {
