@@ -1,6 +1,7 @@
-"""What there is to choose from: data sets and activations, by name. Imports nothing heavy."""
+"""What there is to choose from: data sets, activations and models, by name. Imports nothing heavy."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -156,21 +157,140 @@ IMAGE_SIZE = 32
 MILESTONES = (1, 5, 50, 200, 500)
 """Epochs at which a training leaves a record on its way to a larger number."""
 
-MODELS = {
-    "gon": "GON",
-    "gon_detached": "detached GON",
-    "autoencoder": "autoencoder",
-    "tied_autoencoder": "tied autoencoder",
-    "glo": "GLO",
-    "vae": "variational autoencoder",
-    "pca": "PCA",
-    "variational_gon": "variational GON",
-    "implicit_gon": "implicit GON",
-}
-"""Models: name in parameter files, and name as printed. What they do stands in `gon.science.models`."""
 
-EXACT_MODELS = ("pca",)
-"""Models that are computed in one pass, not trained: the same at every number of epochs, from every seed."""
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model: what there is to know of it without building it.
+
+    Attributes
+    ----------
+    name
+        The name used in parameter files and on the command line.
+    title
+        The name as it is printed.
+    numerics
+        Version of its arithmetic, raised by hand whenever a change moves the numbers of its runs
+        (tests/test_science.py notices). It is part of a run's digest: raising it makes the runs of that
+        model train anew, and a change of code that leaves the arithmetic alone, a comment say, retrains
+        nothing. Those of `gon` and `gon_detached` are frozen: the reference records rest on them.
+    implementation
+        Its class, as "module:class"; only `gon.science.models.build_model` imports it.
+    unused
+        Settings that it does not have. They keep their default, so that no two digests mean the same.
+    exact
+        Computed in one pass, not trained: the same at every number of epochs, from every seed.
+    has_encoder
+        It has an encoder, and can be validated with the running statistics of its batch norms too; for GON
+        these would change the inner gradient by orders of magnitude.
+    validated_at_milestones
+        Its validation costs more than an epoch of training, and is made at `MILESTONES` only.
+    origin_passes
+        Its latent is the gradient at the origin of the plain decoder, which has a plain and a fast form.
+    decodes_latent
+        The convolutional decoder takes z itself, with no further map in between.
+    parameter_formula
+        What its trained parameters are those of; None where no formula is given.
+    """
+
+    name: str
+    title: str
+    numerics: int
+    implementation: str
+    unused: tuple[str, ...] = ()
+    exact: bool = False
+    has_encoder: bool = False
+    validated_at_milestones: bool = False
+    origin_passes: bool = False
+    decodes_latent: bool = False
+    parameter_formula: Literal["decoder", "decoder and encoder"] | None = None
+
+
+MODELS = {
+    entry.name: entry
+    for entry in (
+        ModelEntry(
+            name="gon",
+            title="GON",
+            numerics=3,
+            implementation="gon.science.gon:GradientOriginNetwork",
+            origin_passes=True,
+            decodes_latent=True,
+            parameter_formula="decoder",
+        ),
+        ModelEntry(
+            name="gon_detached",
+            title="detached GON",
+            numerics=3,
+            implementation="gon.science.gon:GradientOriginNetwork",
+            origin_passes=True,
+            decodes_latent=True,
+            parameter_formula="decoder",
+        ),
+        ModelEntry(
+            name="autoencoder",
+            title="autoencoder",
+            numerics=4,
+            implementation="gon.science.baselines:Autoencoder",
+            unused=("inner_steps",),
+            has_encoder=True,
+            decodes_latent=True,
+            parameter_formula="decoder and encoder",
+        ),
+        ModelEntry(
+            name="tied_autoencoder",
+            title="tied autoencoder",
+            numerics=4,
+            implementation="gon.science.baselines:TiedAutoencoder",
+            unused=("inner_steps",),
+            has_encoder=True,
+            decodes_latent=True,
+        ),
+        ModelEntry(
+            name="glo",
+            title="GLO",
+            numerics=4,
+            implementation="gon.science.baselines:GenerativeLatentOptimisation",
+            unused=("inner_steps",),
+            validated_at_milestones=True,
+            decodes_latent=True,
+        ),
+        ModelEntry(
+            name="vae",
+            title="variational autoencoder",
+            numerics=4,
+            implementation="gon.science.baselines:VariationalAutoencoder",
+            unused=("inner_steps",),
+            has_encoder=True,
+            decodes_latent=True,
+        ),
+        ModelEntry(
+            name="pca",
+            title="PCA",
+            numerics=3,
+            implementation="gon.science.baselines:PCA",
+            unused=("inner_steps", "width", "activation", "learning_rate", "seed"),
+            exact=True,
+        ),
+        ModelEntry(
+            name="variational_gon",
+            title="variational GON",
+            numerics=4,
+            implementation="gon.science.gon:VariationalGON",
+            unused=("inner_steps",),
+        ),
+        ModelEntry(
+            name="implicit_gon",
+            title="implicit GON",
+            numerics=4,
+            implementation="gon.science.gon:ImplicitGON",
+            unused=("inner_steps", "activation"),
+        ),
+    )
+}
+"""Models by name: the one place that lists them."""
+
+EXACT_MODELS = tuple(name for name, entry in MODELS.items() if entry.exact)
+"""For those who have the name of a model only, from a file say."""
 
 SPLITS = {
     "test": "all training images, validated on the test images",
@@ -179,23 +299,8 @@ SPLITS = {
 """What is trained and validated on; `test` is what the authors' code suggests."""
 HELD_OUT_IMAGES = 10_000
 
-ENCODER_MODELS = ("autoencoder", "tied_autoencoder", "vae")
-"""Models with an encoder. They can be validated with the running statistics of their batch norms too; for
-GON these would change the inner gradient by orders of magnitude."""
-
-MILESTONE_MODELS = ("glo",)
-"""Models whose validation costs more than an epoch of training; they are validated at milestones only."""
-
-# Settings that a model does not have; they keep their default, so that no two digests mean the same.
-UNUSED_SETTINGS = {
-    "autoencoder": ("inner_steps",),
-    "tied_autoencoder": ("inner_steps",),
-    "glo": ("inner_steps",),
-    "vae": ("inner_steps",),
-    "pca": ("inner_steps", "width", "activation", "learning_rate", "seed"),
-    "variational_gon": ("inner_steps",),
-    "implicit_gon": ("inner_steps", "activation"),
-}
+EXPLANATIONS = {"method": "what a Gradient Origin Network is"}
+"""Notebooks that explain and judge no claim: name, and title as printed. The report links them first."""
 
 EVALUATIONS = {
     "protocols": "validation loss by other protocols (SSE per image)",

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Sequence
 from pathlib import Path
 
-from gon.catalogue import DATASETS, EVALUATIONS
+from gon.catalogue import DATASETS, EVALUATIONS, EXPLANATIONS
 from gon.errors import GonError, UsageError
 from gon.runs.provenance import available_cores
 from gon.runs.store import RunStore
@@ -109,10 +109,10 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, help="decides which runs; drawn and printed if not given")
     command.set_defaults(command=_verify)
 
-    command = commands.add_parser("notebook", help="execute the notebook of one claim")
+    command = commands.add_parser("notebook", help="execute the notebook of one claim, or an explanation")
     _add_study_options(command)
-    command.add_argument("claim", help="name of the claim")
-    command.add_argument("--result", type=Path, required=True, help="folder for the claim's result")
+    command.add_argument("claim", help=f"name of the claim, or one of {', '.join(EXPLANATIONS)}")
+    command.add_argument("--result", type=Path, help="folder for the claim's result")
     command.add_argument("--executed", type=Path, required=True, help="where to write the executed notebook")
     command.set_defaults(command=_notebook)
 
@@ -295,9 +295,14 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _notebook(options: argparse.Namespace) -> int:
-    from gon.claims.execution import execute
+    from gon.claims.execution import execute, execute_explanation
     from gon.claims.study import load_study
 
+    if options.claim in EXPLANATIONS:
+        execute_explanation(options.claim, options.executed)
+        return 0
+    if options.result is None:
+        raise UsageError("--result: a claim's notebook leaves its result in a folder; name it")
     study = load_study(options.budget, options.overrides)
     execute(study, options.claim, options.result, options.executed)
     return 0

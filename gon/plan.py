@@ -21,7 +21,7 @@ from types import FrameType
 from rich.console import Console
 from rich.table import Table
 
-from gon.catalogue import ACTIVATIONS, DATASETS, EXACT_MODELS, MILESTONES
+from gon.catalogue import ACTIVATIONS, DATASETS, MILESTONES
 from gon.claims.params import RECORDS
 from gon.claims.study import PlannedRun, Study
 from gon.files import PROJECT, make_folder, write_atomically
@@ -191,7 +191,7 @@ def print_plan(study: Study, store: RunStore) -> None:
         table.add_row(
             str(first.stage),
             _settings_in_words(group),
-            "–" if first.spec.model in EXACT_MODELS else _range(seeds),
+            "–" if first.spec.entry.exact else _range(seeds),
             str(first.epochs),
             *(str(n) if n else "" for n in states),
             f"{hours_left:.1f}" if hours_left else "",

@@ -12,33 +12,13 @@ from typing import Any, Self
 from gon.catalogue import (
     ACTIVATIONS,
     DATASETS,
-    EXACT_MODELS,
     HELD_OUT_IMAGES,
     IMAGE_SIZE,
     MODELS,
     SPLITS,
-    UNUSED_SETTINGS,
+    ModelEntry,
 )
 from gon.errors import UsageError
-
-NUMERICS = {
-    "gon": 3,
-    "gon_detached": 3,
-    "autoencoder": 4,
-    "tied_autoencoder": 4,
-    "glo": 4,
-    "vae": 4,
-    "pca": 3,
-    "variational_gon": 4,
-    "implicit_gon": 4,
-}
-"""Version of each model's arithmetic, raised by hand whenever a change moves the numbers of its runs
-(tests/test_science.py notices).
-
-It is part of a run's digest: raising it makes the runs of that model train anew, and a change of code that
-leaves the arithmetic alone, a comment say, retrains nothing. Those of `gon` and `gon_detached` are frozen:
-the reference records rest on them.
-"""
 
 # The largest values that make sense; they turn a slip of the keyboard into an error at once
 # instead of an allocation failure an hour later.
@@ -75,7 +55,7 @@ class RunSpec:
     train_images, validation_images
         The first so many images of each split are used; None stands for all of them.
     numerics
-        Version of the model's arithmetic; None stands for today's, see ``NUMERICS``.
+        Version of the model's arithmetic; None stands for today's, see ``ModelEntry``.
 
     Raises
     ------
@@ -113,13 +93,13 @@ class RunSpec:
         # A batch norm over a single image, or no full batch at all, would leave nothing to train.
         _require_integer("batch_size", self.batch_size, 2, typing.cast(int, self.train_images))
         if self.numerics is None:
-            object.__setattr__(self, "numerics", NUMERICS[self.model])
-        _require_integer("numerics", self.numerics, 1, NUMERICS[self.model])
+            object.__setattr__(self, "numerics", self.entry.numerics)
+        _require_integer("numerics", self.numerics, 1, self.entry.numerics)
         rate = self.learning_rate
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1:
             raise UsageError(f"learning_rate: {rate!r} is not allowed; a number above 0 and up to 1 is")
         object.__setattr__(self, "learning_rate", float(rate))
-        for key in UNUSED_SETTINGS.get(self.model, ()):
+        for key in self.entry.unused:
             value, default = getattr(self, key), getattr(RunSpec, key)
             if value != default:
                 raise UsageError(
@@ -134,6 +114,11 @@ class RunSpec:
             if key not in known:
                 raise UsageError(f"{key}: not a setting of a run; allowed are {', '.join(sorted(known))}")
         return cls(**values)
+
+    @property
+    def entry(self) -> ModelEntry:
+        """What there is to know of the model."""
+        return MODELS[self.model]
 
     @property
     def digest(self) -> str:
@@ -154,23 +139,21 @@ class RunSpec:
     def model_label(self) -> str:
         """The model for people, with its inner steps if more than one."""
         steps = f" with {self.inner_steps} inner steps" if self.inner_steps != 1 else ""
-        return MODELS[self.model] + steps
+        return self.entry.title + steps
 
     @property
     def label(self) -> str:
         """A short description for people: what differs from the defaults, after data set and size."""
-        return (
-            self.settings_label if self.model in EXACT_MODELS else f"{self.settings_label}, seed {self.seed}"
-        )
+        return self.settings_label if self.entry.exact else f"{self.settings_label}, seed {self.seed}"
 
     @property
     def settings_label(self) -> str:
         """The same without the seed: what all seeds share."""
         parts = [DATASETS[self.dataset].title]
         if self.model != "gon":
-            parts.append(MODELS[self.model])
+            parts.append(self.entry.title)
         parts.append(f"latent {self.latent_dim}")
-        if "activation" not in UNUSED_SETTINGS.get(self.model, ()):
+        if "activation" not in self.entry.unused:
             parts.append(ACTIVATIONS[self.activation])
         if self.inner_steps != 1:
             parts.append(f"{self.inner_steps} inner steps")
@@ -206,7 +189,7 @@ class RunSpec:
 
     def epochs_at(self, epochs: int) -> int:
         """Epochs of this run at a budget; one for a model that is computed, whatever the budget."""
-        return 1 if self.model in EXACT_MODELS else epochs
+        return 1 if self.entry.exact else epochs
 
     @property
     def pixels(self) -> int:
@@ -220,16 +203,16 @@ class RunSpec:
         Raises
         ------
         UsageError
-            If the model is another than GON and the autoencoder.
+            If the model has no such formula.
         """
         hidden = (4 * self.width, 2 * self.width, self.width)
         channels = (self.latent_dim, *hidden, DATASETS[self.dataset].channels)
         kernels = 16 * sum(a * b for a, b in itertools.pairwise(channels))
         norms = 2 * sum(hidden)  # weight and bias of each
         decoder = kernels + sum(channels[1:]) + norms
-        if self.model in ("gon", "gon_detached"):
+        if self.entry.parameter_formula == "decoder":
             return decoder
-        if self.model == "autoencoder":
+        if self.entry.parameter_formula == "decoder and encoder":
             return decoder + kernels + sum(channels[:-1]) + norms
         raise UsageError(f"model: the number of parameters of {self.model!r} is not given by a formula")
 

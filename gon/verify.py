@@ -27,7 +27,6 @@ from gon.runs.process import prepare_process, session_of
 from gon.runs.record import RunRecord, differing_kind, same_kind
 from gon.runs.store import RunStore, read_record
 from gon.runs.trajectory import COMPILE_AFTER_EPOCHS, Trajectory, load_split
-from gon.spec import NUMERICS
 
 TOLERANCE = 0.08
 """Largest relative deviation on another kind of machine. Two correct float32 implementations drift apart at
@@ -301,7 +300,7 @@ def verify(
     records, checks = check_store(store, digests)
     if not records and not checks:
         raise GonError(f"{store.root}: holds no record to verify")
-    current = [record for record in records if record.spec.numerics == NUMERICS[record.spec.model]]
+    current = [record for record in records if record.spec.numerics == record.spec.entry.numerics]
     chosen = random.Random(seed).sample(current, min(runs, len(current)))
     console = Console()
     print(

@@ -6,6 +6,7 @@ NOUNS = {
     "data": ("data set", "data sets"),
     "train": ("training", "trainings"),
     "notebook": ("notebook", "notebooks"),
+    "explanation": ("explanation", "explanations"),
     "report": ("report", "reports"),
 }
 """What the jobs of a rule are called, singular and plural, in the order in which they are named."""

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 
-from gon.catalogue import ACTIVATIONS, DATASETS, ENCODER_MODELS, MODELS
+from gon.catalogue import ACTIVATIONS, DATASETS
 from gon.claims import figures
 from gon.claims.claim import Claim
 from gon.claims.loading import Run
@@ -127,7 +127,7 @@ def record(store: RunStore, spec: RunSpec, epochs: int, loss: float | None) -> R
         middle = (spec.steps_per_epoch - 1) / 2
         steps += [train * (1.2 - 0.2 * i / middle) for i in range(spec.steps_per_epoch)]
         validation: float = loss * epochs / epoch  # type: ignore[operator]
-        running = 1.1 * validation if spec.model in ENCODER_MODELS else None
+        running = 1.1 * validation if spec.entry.has_encoder else None
         history.append(
             Epoch(
                 epoch,
@@ -210,6 +210,13 @@ def make_notebook(path: Path) -> Path:
     return path
 
 
+def make_explanation(path: Path) -> Path:
+    """Write a notebook that judges no claim, with formulas."""
+    text = "# A network\n\nThe latent of $x$ is\n\n$$z = -\\nabla_{z_0} L(x, F(z_0)).$$\n\n## Next\n\n$z_1$"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)]), path)
+    return path
+
+
 def _latent_size(claim: Claim) -> None:
     sizes, sets = claim.params.parameters["latent_dims"], claim.params.parameters["datasets"]
     found = {
@@ -271,7 +278,7 @@ def _model_comparison(claim: Claim) -> None:
             f"{spec.model}/{spec.dataset}/{spec.latent_dim}",
             replicates,
             "validation_loss",
-            label=f"{MODELS[spec.model]}, {where}",
+            label=f"{spec.entry.title}, {where}",
         )
 
     rows: list[list[str | Measurement]] = [[m.label, m] for m in found.values()]

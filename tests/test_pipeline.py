@@ -78,7 +78,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_everything_is_there_and_nothing_is_real(project: Project) -> None:
     report = project.root / "report-smoke"
-    for name in ("index.html", "report.pdf", *(f"notebooks/{c}.html" for c in ("latent_size", "two_step"))):
+    notebooks = (f"notebooks/{name}.html" for name in ("method", "latent_size", "two_step"))
+    for name in ("index.html", "report.pdf", *notebooks):
         assert (report / name).stat().st_size > 0
     assert not (project.root / "report").exists() or not any((project.root / "report").iterdir())
     assert not (project.root / "runs" / "full").exists()

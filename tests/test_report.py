@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import nbformat
+import papermill
 import pypdf
 import pytest
 import report_support
@@ -16,7 +18,7 @@ from browser import check_page, chromium, dead_links, homeless_numbers, open_bro
 from bs4 import BeautifulSoup
 from narrow import there
 from playwright.sync_api import Browser
-from report_support import begin, make_claim, make_notebook, plausible_loss
+from report_support import begin, make_claim, make_explanation, make_notebook, plausible_loss
 
 from gon.claims.formats import number
 from gon.claims.params import ClaimParams, Grid, Published
@@ -592,6 +594,36 @@ def test_notebook_page_keeps_what_matters(built: Path) -> None:
     assert soup.select_one(".highlight .k, .highlight .kn")
     assert [h.name for h in soup.find_all(re.compile("h[1-6]"))] == ["h1", "h2", "h3", "h3"]
     assert there(soup.select_one("header a"))["href"] == "../index.html#claim-latent_size"
+
+
+def test_a_notebook_that_judges_no_claim_is_linked_before_all_others(built, tmp_path):
+    """Its formulas are set, and it leads back to where the report describes the model."""
+    notebook = make_explanation(tmp_path / "method.ipynb")
+    claims = [built / "claims" / name for name in CLAIMS]
+    build_report(claims, tmp_path / "report", [notebook, *sorted((built / "notebooks").glob("*.ipynb"))])
+    page = BeautifulSoup((tmp_path / "report/index.html").read_text(encoding="utf-8"), "html.parser")
+    links = [str(a["href"]) for a in page.select('a[href^="notebooks/"]')]
+    assert links[0] == "notebooks/method.html" and links.count("notebooks/method.html") == 1
+    shown = BeautifulSoup(
+        (tmp_path / "report/notebooks/method.html").read_text(encoding="utf-8"), "html.parser"
+    )
+    assert shown.select_one("math mi") and "$" not in shown.get_text()
+    assert shown.select_one("header a")["href"] == "../index.html#model" and page.find(id="model")
+    assert not dead_links(tmp_path / "report/notebooks/method.html")
+
+
+def test_the_first_notebook_runs_on_other_parameters(tmp_path):
+    """Few steps on few images, and a number of latent dimensions that fills no square."""
+    path = tmp_path / "method.ipynb"
+    papermill.execute_notebook(
+        str(PROJECT / "notebooks/method.ipynb"),
+        str(path),
+        parameters={"images": 150, "steps": 3, "latent_dim": 5, "learning_rate": 1e-4},
+        progress_bar=False,
+    )
+    printed = [o for cell in nbformat.read(path, 4).cells for o in cell.get("outputs", [])]
+    assert "origin_latent: relative difference 0.0e+00" in printed[0]["text"]
+    assert sum("image/png" in output.get("data", {}) for output in printed) == 3
 
 
 def refused(folder: Path, claims: list[Path], notebooks: list[Path], words: str) -> None:

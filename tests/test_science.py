@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gon.catalogue import ACTIVATIONS
+from gon.catalogue import ACTIVATIONS, MODELS
 from gon.data import prepared as data
 from gon.data.acquire import ensure
 from gon.errors import GonError, UsageError
@@ -30,7 +30,7 @@ from gon.science.measure import to_float, validation_loss
 from gon.science.method import origin_latent, reconstruction_loss
 from gon.science.networks import ACTIVATION_MODULES, decoder
 from gon.science.optimizer import Adam
-from gon.spec import NUMERICS, RunSpec
+from gon.spec import RunSpec
 
 SMOKE = RunSpec(train_images=640, validation_images=200)
 
@@ -540,8 +540,10 @@ def test_smoke_results_have_a_store_of_their_own() -> None:
 def test_the_first_steps_are_those_of_this_numerics_version(
     mnist: data.PreparedImages, changes: dict[str, Any], golden: list[float]
 ) -> None:
-    """If this fails, the arithmetic changed: raise NUMERICS of the model, and take the new values over."""
-    assert NUMERICS["gon"] == NUMERICS["gon_detached"] == 3, "frozen: reference records rest on them"
+    """If this fails, the arithmetic changed: raise the model's numerics, and take the new values over."""
+    assert MODELS["gon"].numerics == MODELS["gon_detached"].numerics == 3, (
+        "frozen: reference records rest on them"
+    )
     spec = dataclasses.replace(SMOKE, **changes)
     images = torch.from_numpy(np.array(mnist.train[:640]))
     run = Trajectory(spec, images, images[:64])

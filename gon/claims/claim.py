@@ -28,7 +28,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gon.catalogue import DATASETS, ENCODER_MODELS, EXACT_MODELS
+from gon.catalogue import DATASETS
 from gon.claims import verdicts, words
 from gon.claims.figures import save_figure
 from gon.claims.loading import Replicates, Run, evaluate_run, train_runs
@@ -432,7 +432,7 @@ class Claim:
 
     def _of_rule(self, rule: LossRule, spec: RunSpec) -> list[Run]:
         """The loaded runs of some settings from the seeds that a rule names."""
-        seeds = [0] if spec.model in EXACT_MODELS else range(rule.seeds)
+        seeds = [0] if spec.entry.exact else range(rule.seeds)
         wanted = {dataclasses.replace(spec, seed=seed) for seed in seeds}
         return [run for run in self.runs if run.spec in wanted]
 
@@ -444,7 +444,7 @@ class Claim:
         """
         chosen: dict[str, list[float | None]] = {}
         modes: list[str] = [rule.quantity]
-        if rule.quantity == "validation_loss" and spec.model in ENCODER_MODELS:
+        if rule.quantity == "validation_loss" and spec.entry.has_encoder:
             modes.append("validation_loss_running")
         for mode in modes:
             chosen[mode] = [run.value(mode, epochs) for run in runs]

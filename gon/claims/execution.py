@@ -82,8 +82,32 @@ def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
         **params.parameters,
     }
     check_parameters(params)
-    make_folder(executed.parent)
     os.environ["GON_NOTEBOOK"] = claim  # the kernel inherits it
+    _execute(path, executed, values)
+    if not (result / "result.json").is_file():
+        raise GonError(f"{path}: ran to its end without claim.save(), so there is no result")
+
+
+def execute_explanation(name: str, executed: Path) -> None:
+    """Execute a notebook that judges no claim, with its own parameters; it leaves no result.
+
+    Parameters
+    ----------
+    name
+        One of `gon.catalogue.EXPLANATIONS`.
+    executed
+        Where to write the executed notebook.
+
+    Raises
+    ------
+    GonError
+        If the notebook fails; the message holds the error of the failing cell.
+    """
+    _execute(notebook_path(name), executed, {})
+
+
+def _execute(path: Path, executed: Path, values: dict[str, Any]) -> None:
+    make_folder(executed.parent)
     try:
         papermill.execute_notebook(
             str(path), str(executed), parameters=values, cwd=str(path.parent), progress_bar=False
@@ -91,5 +115,3 @@ def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
     except papermill.PapermillExecutionError as error:
         trace = "\n".join(error.traceback)
         raise GonError(f"{path}, cell {error.exec_count}: {error.ename}: {error.evalue}\n{trace}") from error
-    if not (result / "result.json").is_file():
-        raise GonError(f"{path}: ran to its end without claim.save(), so there is no result")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from tqdm.auto import tqdm
 
-from gon.catalogue import EXACT_MODELS
 from gon.claims.results import (
     recorded_value,
 )
@@ -69,7 +68,7 @@ class Run:
     @property
     def exact(self) -> bool:
         """Whether it is computed, and so the same from every seed."""
-        return self.spec.model in EXACT_MODELS
+        return self.spec.entry.exact
 
     @property
     def diverged(self) -> str | None:

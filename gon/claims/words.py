@@ -160,10 +160,11 @@ def pairs(result: ClaimResult, comparisons: Sequence[Comparison]) -> list[Pair]:
 def _apart(first: str, second: str) -> tuple[str, tuple[str, str]]:
     """What two labels of `RunSpec.label` share, but for the default activation, and what is left of each."""
     sides = first.split(", "), second.split(", ")
-    named = [any(part in MODELS.values() for part in side) for side in sides]
+    titles = [entry.title for entry in MODELS.values()]
+    named = [any(part in titles for part in side) for side in sides]
     stepped = [any(part.endswith("inner steps") for part in side) for side in sides]
     if named[0] != named[1]:
-        sides[named.index(False)].insert(0, MODELS[RunSpec.model])
+        sides[named.index(False)].insert(0, MODELS[RunSpec.model].title)
     if stepped[0] != stepped[1]:
         sides[stepped.index(False)].append("1 inner step")
     shared = [part for part in sides[0] if part in sides[1]]

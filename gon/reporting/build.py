@@ -39,7 +39,7 @@ def build_report(
     output
         Folder of the report.
     notebooks
-        Executed notebooks, each named after its claim.
+        Executed notebooks, each named after its claim, or as in `gon.catalogue.EXPLANATIONS`.
     workflow
         The graph of the workflow's rules as `snakemake --rulegraph` prints it; drawn in the report.
 
@@ -75,9 +75,9 @@ def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
     add_sources(folder)
     try:
         pages = {"index.html": render_page(report)}
-        claims = {claim.result.claim: claim for claim in report.claims}
+        claims = {claim.result.claim: claim for claim in report.claims}  # an explanation has none
         for path in notebooks:
-            pages[f"notebooks/{path.stem}.html"] = render_notebook(path, claims[path.stem], report)
+            pages[f"notebooks/{path.stem}.html"] = render_notebook(path, claims.get(path.stem), report)
         source = render_print(report)
     except jinja2.TemplateError as error:
         place = ""

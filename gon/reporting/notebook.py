@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pypandoc
 from bs4 import BeautifulSoup, Tag
 from markupsafe import Markup
 from nbconvert.exporters import HTMLExporter
 
+from gon.catalogue import EXPLANATIONS
 from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting.prose import environment
@@ -19,7 +21,7 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 _NO_ALT = "A figure of the notebook; the report describes it."
 
 
-def render_notebook(path: Path, claim: Claim, report: Report) -> str:
+def render_notebook(path: Path, claim: Claim | None, report: Report) -> str:
     """An executed notebook as an HTML document.
 
     Parameters
@@ -27,7 +29,7 @@ def render_notebook(path: Path, claim: Claim, report: Report) -> str:
     path
         The executed notebook.
     claim
-        The claim that it belongs to.
+        The claim that it belongs to; None for one of `gon.catalogue.EXPLANATIONS`.
     report
         The report that it is linked from.
 
@@ -42,11 +44,13 @@ def render_notebook(path: Path, claim: Claim, report: Report) -> str:
         raise GonError(f"{path}: cannot read the notebook ({error})") from error
     exporter = HTMLExporter(template_name="basic")
     exporter.embed_images = True
+    title = claim.result.title if claim else EXPLANATIONS[path.stem]
+    alts = [figure.alt for figure in claim.result.figures] if claim else []
     converted, _ = exporter.from_notebook_node(_without_traces(notebook))
     return (
         environment("html")
         .get_template("notebook.html")
-        .render(report=report, claim=claim, body=Markup(_for_reading(converted, claim)))
+        .render(report=report, claim=claim, title=title, body=Markup(_for_reading(converted, alts)))
     )
 
 
@@ -59,6 +63,8 @@ def _without_traces(notebook: Any) -> Any:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
+            if "$" in cell.source:
+                cell.source = _with_formulas(cell.source)
             continue
         kept = []
         for output in cell.outputs:
@@ -76,6 +82,15 @@ def _without_traces(notebook: Any) -> Any:
     return notebook
 
 
+def _with_formulas(markdown: str) -> str:
+    """Markdown with formulas as HTML with MathML, since a page has no script to set them."""
+    try:
+        html = pypandoc.convert_text(markdown, "html5", format="markdown", extra_args=["--mathml"])
+    except RuntimeError as error:
+        raise GonError(f"a notebook's text could not be converted ({error})") from error
+    return str(html)
+
+
 def _alt(output: Any) -> str | None:
     """The text alternative that an output's metadata carries, for the output or one of its forms."""
     metadata = output.get("metadata", {})
@@ -85,7 +100,7 @@ def _alt(output: Any) -> str | None:
     return None
 
 
-def _for_reading(html: str, claim: Claim) -> str:
+def _for_reading(html: str, alts: Sequence[str]) -> str:
     """Make nbconvert's markup stand alone: no script, reachable scrolling, headings below the page's."""
     # Papermill writes where the result goes into the notebook; the place on this machine says nothing.
     soup = BeautifulSoup(html.replace(f"{PROJECT}/", ""), features="html.parser")
@@ -103,7 +118,7 @@ def _for_reading(html: str, claim: Claim) -> str:
     for anchor in soup.select("a.anchor-link"):
         anchor.decompose()
     _nest_headings(soup)
-    _describe_images(soup, [figure.alt for figure in claim.result.figures])
+    _describe_images(soup, alts)
     for table in soup.find_all("table"):
         del table["border"]
         for row in table.find_all("tr"):

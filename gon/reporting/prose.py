@@ -14,7 +14,7 @@ import jinja2
 import pypandoc
 from markupsafe import Markup
 
-from gon.catalogue import EXACT_MODELS
+from gon.catalogue import EXACT_MODELS, EXPLANATIONS
 from gon.claims import formats, words
 from gon.claims.results import ClaimResult, Comparison, FigureFile, Measurement
 from gon.errors import GonError
@@ -96,6 +96,7 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         tables_of_data=tables.TABLES,
         environment_facts=environment_facts,
         exact_models=EXACT_MODELS,
+        explanations=EXPLANATIONS,
         **{
             function.__name__: function
             for function in (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gon.catalogue import EXPLANATIONS
 from gon.claims.checks import check
 from gon.claims.deviations import load_deviations
 from gon.claims.results import (
@@ -27,7 +28,7 @@ def collect_report(results: Sequence[Path], notebooks: Iterable[Path]) -> Report
     results
         The claims' folders.
     notebooks
-        Executed notebooks, named after their claims.
+        Executed notebooks, named after their claims, or as in `gon.catalogue.EXPLANATIONS`.
 
     Raises
     ------
@@ -44,11 +45,16 @@ def collect_report(results: Sequence[Path], notebooks: Iterable[Path]) -> Report
         if result.claim in claims:
             raise GonError(f"{folder}: claim {result.claim!r} stands in {claims[result.claim].folder} too")
         claims[result.claim] = Claim(result, folder, result.claim in executed)
-    if unknown := sorted(executed - claims.keys()):
+    if unknown := sorted(executed - claims.keys() - EXPLANATIONS.keys()):
         raise GonError(f"notebook {unknown[0]!r} belongs to no claim; there are {', '.join(sorted(claims))}")
     ordered = tuple(sorted(claims.values(), key=lambda c: (c.result.order, c.result.claim)))
     _require_one_budget(ordered)
-    return Report(ordered, _runs(ordered), deviations=tuple(load_deviations()))
+    return Report(
+        ordered,
+        _runs(ordered),
+        deviations=tuple(load_deviations()),
+        explanations=tuple(name for name in EXPLANATIONS if name in executed),
+    )
 
 
 def copy_data(report: Report, output: Path) -> None:

@@ -158,6 +158,8 @@ class Report:
     """What it shows: rules, and those that need what they make."""
     deviations: tuple[Deviation, ...] = ()
     """Where the set-up differs from the published one."""
+    explanations: tuple[str, ...] = ()
+    """Executed notebooks that judge no claim, of `gon.catalogue.EXPLANATIONS`."""
 
     @property
     def budget(self) -> BudgetSummary:

@@ -12,7 +12,6 @@ from gon.errors import UsageError
 from gon.runs import provenance
 from gon.runs.record import Session
 from gon.runs.trajectory import Trajectory
-from gon.science.baselines import PCA
 
 
 def require_device(device: str) -> None:
@@ -67,7 +66,7 @@ def session_of(run: Trajectory) -> Session:
             "numpy": np.__version__,
         },
         device=run.device.type,
-        dtype="float64" if isinstance(run.model, PCA) else "float32",
+        dtype=run.model.dtype_name,
         threads=torch.get_num_threads(),
         origin_pass=run.model.origin_pass,
         compiled=run.compiled,

@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from gon.catalogue import DATASETS, ENCODER_MODELS, EXACT_MODELS, MILESTONE_MODELS, MILESTONES
+from gon.catalogue import DATASETS, MILESTONES
 from gon.errors import GonError, UsageError
 from gon.files import sealed
-from gon.spec import NUMERICS, RunSpec
+from gon.spec import RunSpec
 
 RECORD_FORMAT = 5
 """Of the records that are written. Every format from `OLDEST_FORMAT` on stays readable."""
@@ -240,7 +240,7 @@ class RunRecord:
         None without a full epoch, or where nothing is trained.
         """
         steps = len(self.history) * self.spec.steps_per_epoch
-        if self.spec.model in EXACT_MODELS or not steps:
+        if self.spec.entry.exact or not steps:
             return None
         return 1e3 * self.compute_seconds / steps
 
@@ -359,7 +359,7 @@ def _require_consistent(record: RunRecord, digest: object, refuse: Callable[[str
     for epoch in record.history:
         for key, expected in (
             ("validation_loss", _is_validated(record.spec, epoch.epoch)),
-            ("validation_loss_running", record.spec.model in ENCODER_MODELS and record.format > 4),
+            ("validation_loss_running", record.spec.entry.has_encoder and record.format > 4),
         ):
             if (getattr(epoch, key) is not None) != expected:
                 raise refuse(f"history: {key} of epoch {epoch.epoch} is {getattr(epoch, key)!r}")
@@ -380,7 +380,8 @@ def _require_consistent(record: RunRecord, digest: object, refuse: Callable[[str
 
 def _is_validated(spec: RunSpec, epoch: int) -> bool:
     # Records of earlier numerics, when every epoch was validated, cannot be told by the format.
-    return spec.model not in MILESTONE_MODELS or epoch in MILESTONES or spec.numerics != NUMERICS[spec.model]
+    entry = spec.entry
+    return not entry.validated_at_milestones or epoch in MILESTONES or spec.numerics != entry.numerics
 
 
 def _require_types(where: str, entry: object) -> None:

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gon.catalogue import ENCODER_MODELS, MILESTONE_MODELS, MILESTONES
+from gon.catalogue import MILESTONES
 from gon.data import prepared as data
 from gon.runs.acceleration import GpuTimer, captured_step, compile_loss
 from gon.runs.chain import Losses
 from gon.runs.record import Divergence, Epoch, RunRecord, Session
-from gon.science.baselines import PCA
 from gon.science.measure import to_float, validation_loss
 from gon.science.models import build_model
 from gon.science.protocols import running_validation_loss
@@ -114,8 +113,7 @@ class Trajectory:
         self._order.copy_(order[: self._order.numel()].view_as(self._order))
         self.rewind()
         self.model.train()
-        if isinstance(self.model, PCA):
-            self.model.fit(self.images)
+        self.model.begin_epoch(self.images)
 
     def rewind(self) -> None:
         """Let the next step be the epoch's first."""
@@ -159,9 +157,9 @@ class Trajectory:
             return
         # What is validated depends on the epoch alone, never on the budget: a continued run equals another.
         validation = running = None
-        if spec.model not in MILESTONE_MODELS or epoch in MILESTONES:
+        if not spec.entry.validated_at_milestones or epoch in MILESTONES:
             validation = validation_loss(self.model, self.validation_images)
-        if spec.model in ENCODER_MODELS:
+        if spec.entry.has_encoder:
             running = running_validation_loss(self.model, self.validation_images)
         if not all(np.isfinite(loss) for loss in (validation, running) if loss is not None):
             self.diverged = Divergence(epoch, spec.steps_per_epoch)

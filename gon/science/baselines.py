@@ -215,6 +215,10 @@ class PCA(Model):
         self.mean = nn.Parameter(zeros, requires_grad=False)
         self.components = nn.Parameter(zeros.repeat(spec.latent_dim, 1), requires_grad=False)
 
+    def begin_epoch(self, images: Tensor) -> None:
+        """See `Model.begin_epoch`; it is all of the training."""
+        self.fit(images)
+
     def fit(self, images: Tensor) -> None:
         """Compute mean and components of uint8 images [n, channels, 32, 32]."""
         size, count = len(self.mean), len(images)

@@ -141,17 +141,17 @@ class Evaluation:
     models: tuple[str, ...]
 
 
-_OF_ORIGIN = ("gon", "gon_detached")
-
-# Those whose decoder takes z itself: the variational GON puts a linear map in between.
-_OF_DECODER = (*_OF_ORIGIN, "autoencoder", "tied_autoencoder", "glo", "vae")
+_OF_ORIGIN = tuple(name for name, entry in MODELS.items() if entry.origin_passes)
+_OF_DECODER = tuple(name for name, entry in MODELS.items() if entry.decodes_latent)
 
 _EVALUATIONS = {
     "protocols": Evaluation(protocol_losses, tuple(MODELS)),
     "fitting": Evaluation(fitting_losses, ("glo",)),
     "inner_step": Evaluation(inner_step_effect, _OF_ORIGIN),
     # Of a linear model nothing is learnt: the loss is a parabola of the factor, with its lowest point at 1.
-    "latent_scale": Evaluation(latent_scale_losses, tuple(name for name in MODELS if name != "pca")),
+    "latent_scale": Evaluation(
+        latent_scale_losses, tuple(name for name, entry in MODELS.items() if not entry.exact)
+    ),
     "dead_units": Evaluation(dead_shares, _OF_DECODER),
 }
 

@@ -1,14 +1,20 @@
-"""Latents from the gradient at the origin: the idea of Gradient Origin Networks.
+r"""The method of `gon.science.method` in a faster form: the same latents and images, up to rounding.
 
-Bond-Taylor and Willcocks, "Gradient Origin Networks", ICLR 2021: there is no encoder. The latent of
-an image is where one gradient step leads from the origin,
+Read `gon.science.method` first. What is changed here, and why it is the same mathematically:
 
-    z = -d/dz0 L(F(z0), x)  at  z0 = 0,
+- *One forward pass stands for the batch at the origin.* At z_0 = 0 all images have the same input, hence the
+  same activations, and statistics over copies of one image are those of that image. So F(z_0) and all that
+  depends on it alone are computed once.
+- *The inner gradient is a linear pull-back.* The derivative of L(x, F(z_0)) with respect to F(z_0) is
+  proportional to the residual F(z_0) - x, which alone differs from image to image; from there to z leads the
+  transpose of the Jacobian of F at z_0. It is written as ordinary differentiable operations, layer by
+  layer, so that training needs one ordinary backward in place of a double one.
+- *Biases in front of a batch norm are dropped.* The batch norm subtracts the mean of the batch, and the bias
+  with it; its gradient is exactly zero. Without it the values at the origin are exact zeros after
+  normalising, not zeros but for rounding, see docs/method.md on the kink. The running means do see it.
 
-and the decoder F is trained on L(F(z), x), with the gradient going through z as well.
-
-`origin_latent` says just that, and is the one to read first. `fast_origin_latent` computes the same
-latents without a batch at the origin and without a double backward.
+Only training mode is covered, that is statistics of the batch. Further inner steps start from points that
+differ from image to image: they take the same pull-back over the whole batch.
 """
 
 from collections.abc import Callable

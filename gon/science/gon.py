@@ -7,7 +7,7 @@ from gon.catalogue import IMAGE_SIZE
 from gon.errors import UsageError
 from gon.science.baselines import variational_loss
 from gon.science.fast import fast_decode, fast_origin_latent, linearise
-from gon.science.method import origin_latent
+from gon.science.method import origin_latent, training_objective
 from gon.science.model import Model, standard_normal
 from gon.science.networks import Siren, decoder
 from gon.spec import RunSpec
@@ -40,12 +40,13 @@ class GradientOriginNetwork(Model):
         self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
 
     def _training_loss(self, x: Tensor) -> Tensor:
-        if self.spec.model == "gon_detached":
-            with torch.no_grad():
-                z = self.encode(x)
-        else:
-            z = self.encode(x)
-        return self.reconstruction_loss(self.decode(z), x)
+        return training_objective(
+            self.encode,
+            self.decode,
+            x,
+            batch_size=self.spec.batch_size,
+            detached=self.spec.model == "gon_detached",
+        )
 
     def encode(self, x: Tensor) -> Tensor:
         """See `Model.encode`."""
@@ -164,6 +165,7 @@ class ImplicitGON(Model):
     """
 
     compilable = True
+    interpolates = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)

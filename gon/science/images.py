@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from gon.science.gon import ImplicitGON
 from gon.science.measure import kept_statistics, to_float
 from gon.science.model import Model
 
@@ -42,7 +41,7 @@ def make_images(model: Model, train_images: Tensor, validation_images: Tensor) -
         samples = model.sample(size, to_float(train_images[:SAMPLED_LATENTS]), generator)
         if samples is not None:
             found["samples"] = samples[: 2 * SHOWN_IMAGES]
-        if isinstance(model, ImplicitGON):
+        if model.interpolates:
             rows = [_slerp(z[i], z[i + 1], SHOWN_IMAGES) for i in range(0, min(6, size - 1), 2)]
             found["interpolations"] = model.decode(torch.cat(rows))
     for kind in ("originals", "reconstructions"):

@@ -32,6 +32,8 @@ class Model(nn.Module):
     compilable
         Whether `training_loss` can be compiled, and that saves a tenth of a step or so: more than compiling
         costs within some ten epochs.
+    interpolates
+        Whether images between two latents are shown of it, as the paper does of its implicit networks.
     training_loss
         What `losses` computes, or its compiled form: a function of tensors alone, so that what a model
         draws or looks up for a step is an argument of it.
@@ -45,6 +47,7 @@ class Model(nn.Module):
     """
 
     capturable: ClassVar[bool] = True
+    interpolates: ClassVar[bool] = False
     compilable = False
     origin_pass = "none"
 
@@ -54,6 +57,14 @@ class Model(nn.Module):
         self.channels = DATASETS[spec.dataset].channels
         self.noise: torch.Generator | None = None
         self.training_loss: Callable[..., Any] = self._training_loss  # or its compiled form
+
+    @property
+    def dtype_name(self) -> str:
+        """Type of the weights, as a record names it."""
+        return str(next(self.parameters()).dtype).removeprefix("torch.")
+
+    def begin_epoch(self, images: Tensor) -> None:
+        """What an epoch does with all training images, uint8 [n, channels, 32, 32], before its first step."""
 
     def losses(self, x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """What a step minimises, and the reconstruction loss of the batch; for most models the same.

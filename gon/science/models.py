@@ -4,20 +4,14 @@ All share one interface, `Model`. The convolutional ones share one decoder too, 
 random state, so that models of the same seed start from the same decoder.
 """
 
-from gon.science.baselines import (
-    PCA,
-    Autoencoder,
-    GenerativeLatentOptimisation,
-    TiedAutoencoder,
-    VariationalAutoencoder,
-)
-from gon.science.gon import GradientOriginNetwork, ImplicitGON, VariationalGON
+import importlib
+
 from gon.science.model import Model
 from gon.spec import RunSpec
 
 
 def build_model(spec: RunSpec, origin_pass: str = "fast") -> Model:
-    """Build the model of a spec.
+    """Build the model of a spec, from the class that its entry in `gon.catalogue.MODELS` names.
 
     Parameters
     ----------
@@ -26,15 +20,7 @@ def build_model(spec: RunSpec, origin_pass: str = "fast") -> Model:
     origin_pass
         One of `ORIGIN_PASSES`; only GON and the detached GON have both.
     """
-    if spec.model in ("gon", "gon_detached"):
-        return GradientOriginNetwork(spec, origin_pass)
-    kinds: dict[str, type[Model]] = {
-        "autoencoder": Autoencoder,
-        "tied_autoencoder": TiedAutoencoder,
-        "glo": GenerativeLatentOptimisation,
-        "vae": VariationalAutoencoder,
-        "pca": PCA,
-        "variational_gon": VariationalGON,
-        "implicit_gon": ImplicitGON,
-    }
-    return kinds[spec.model](spec)
+    module, _, name = spec.entry.implementation.partition(":")
+    kind = getattr(importlib.import_module(module), name)
+    model: Model = kind(spec, origin_pass) if spec.entry.origin_passes else kind(spec)
+    return model
