@@ -19,38 +19,32 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gon.catalogue import DATASETS
 from gon.claims import words
 from gon.claims.figures import save_figure
-from gon.claims.judging import Judge
-from gon.claims.loading import Replicates, Run, evaluate_run, train_runs
+from gon.claims.judging import judge
+from gon.claims.loading import Replicates, Run, RunLoader, evaluate_run, train_runs
 from gon.claims.measuring import frame_of, measurement, recorded_measurement, seed_value
 from gon.claims.params import Budget, ClaimParams, Request
 from gon.claims.results import (
     QUANTITIES,
-    BudgetSummary,
     Cell,
     ClaimResult,
     FigureFile,
-    LeftOut,
     Measurement,
-    RunSummary,
     Table,
     Verdict,
-    summarise,
 )
-from gon.claims.study import PlannedRun, load_study
+from gon.claims.study import load_study
 from gon.data import prepared as data
 from gon.errors import GonError, UsageError
-from gon.files import PROJECT, sha256_of_file, write_atomically
-from gon.runs.store import RunStore
+from gon.files import PROJECT, write_atomically
 from gon.spec import RunSpec
 
 
@@ -124,8 +118,7 @@ class Claim:
         self._measurements: dict[str, Measurement] = {}
         self._tables: list[Table] = []
         self._figures: list[FigureFile] = []
-        self._judged: Mapping[str, Measurement] = {}
-        self._verdicts: list[Verdict] = []
+        self._judged = False
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows: the published claim, the budget, and the rules that will judge it."""
@@ -144,32 +137,25 @@ class Claim:
         What the budget leaves out, or what needs a data set that cannot be had, is in `left_out`.
         """
         requests = self.params.available(self.budget)
-        self.left_out = [request for request in requests if request.left_out is not None]
-        wanted = [request for request in requests if request.left_out is None]
         if not self.budget.recorded:
-            self._make(
-                [PlannedRun(r.spec, r.epochs, r.evaluations, (self.params.name,)) for r in wanted],
-                self.budget.run_store,
-            )
-        self.runs = [
-            Run(r.spec, store.load(r.spec, r.epochs), store, self.budget.epochs, r.evaluations)
-            for r in wanted
-            for store in (r.store or self.budget.run_store,)
-        ]
-        for loaded in self.runs:
-            path = loaded.store.record_path(loaded.spec, loaded.record.epochs)
-            data.require_prepared(loaded.spec.dataset, loaded.record.data, path)
+            self._make([request for request in requests if request.left_out is None])
+        self.left_out = [request for request in requests if request.left_out is not None]
+        self.runs = RunLoader(self.budget).runs(requests)
+        for run in self.runs:
+            path = run.store.record_path(run.spec, run.record.epochs)
+            data.require_prepared(run.spec.dataset, run.record.data, path)
         return self.select()
 
-    def _make(self, planned: Sequence[PlannedRun], store: RunStore) -> None:
+    def _make(self, wanted: Sequence[Request]) -> None:
         """Train and evaluate what is missing."""
-        missing = [run for run in planned if not store.has(run.spec, run.epochs)]
+        store = self.budget.run_store
+        missing = [request for request in wanted if not store.has(request.spec, request.epochs)]
         if missing:
             train_runs(missing, store)
-        for run in planned:
-            for evaluation in run.evaluations:
-                if not store.evaluation_path(run.spec, run.epochs, evaluation).exists():
-                    evaluate_run(run, evaluation, store)
+        for request in wanted:
+            for evaluation in request.evaluations:
+                if not store.evaluation_path(request.spec, request.epochs, evaluation).exists():
+                    evaluate_run(request, evaluation, store)
 
     def select(self, **settings: object) -> list[Replicates]:
         """The loaded runs whose spec has these settings, those together that differ in their seed only.
@@ -348,19 +334,18 @@ class Claim:
         )
         return figure
 
-    def judge(self) -> list[Verdict]:
+    def judge(self) -> tuple[Verdict, ...]:
         """Let each rule of the claim judge the runs that it speaks of, and print what it says.
 
         Returns
         -------
-        list of Verdict
+        tuple of Verdict
             In the order of the rules.
         """
-        judge = Judge(self.params, self.budget, self.runs)
-        self._verdicts = judge.verdicts()
-        self._judged = judge.measurements
-        print("\n\n".join(map(words.describe, self._verdicts)))
-        return self._verdicts
+        judged = judge(self.params, self.budget, self.runs, self.left_out)
+        self._judged = True
+        print("\n\n".join(words.told(judged, verdict) for verdict in judged.verdicts))
+        return judged.verdicts
 
     def save(self) -> ClaimResult:
         """Write the result; what the folder held before is replaced at once, or not at all.
@@ -370,41 +355,14 @@ class Claim:
         GonError
             If the rules of the claim were not applied, or the folder cannot be written to.
         """
-        if len(self._verdicts) != len(self.params.rules):
+        if self.params.rules and not self._judged:
             raise GonError(f"claim {self.params.name}: the notebook never calls claim.judge()")
         result = ClaimResult(
             claim=self.params.name,
-            title=self.params.title,
-            order=self.params.order,
-            part=self.params.part,
-            headline=self.params.headline,
-            primary=self.params.primary,
-            withdrawn=self.params.withdrawn,
-            method=self.params.method,
-            published=self.params.published,
-            parameters=self.params.parameters,
-            budget=BudgetSummary(
-                name=self.budget.name,
-                description=self.budget.description,
-                epochs=self.budget.epochs,
-                seeds=self.budget.seeds,
-                overrides=list(self.budget.overrides),
-                uses_all_images=all(run.spec.uses_all_images for run in self.runs),
-            ),
-            measurements=[*self._measurements.values(), *self._judged.values()],
+            records=[run.record_name() for run in self.runs],
+            measurements=list(self._measurements.values()),
             tables=self._tables,
             figures=self._figures,
-            verdicts=self._verdicts,
-            runs=[self._summary(run) for run in self.runs],
-            left_out=[
-                LeftOut(
-                    digest=request.spec.digest,
-                    dataset=DATASETS[request.spec.dataset].title,
-                    model=request.spec.model_label,
-                    reason=request.left_out or "",
-                )
-                for request in self.left_out
-            ],
         )
         write_atomically(self._work / "result.json", result.model_dump_json(indent=1) + "\n")
         try:
@@ -414,22 +372,6 @@ class Claim:
         except OSError as error:
             raise GonError(f"{self.output}: cannot write the claim result ({error})") from error
         return result
-
-    def _summary(self, run: Run) -> RunSummary:
-        """The run as the report shows it; its files are copied beside the result."""
-        store, record = run.store, run.record
-        stem, of = f"runs/{run.spec.digest}", (run.spec, record.epochs)
-        steps = f"{stem}.steps{store.steps_path(record).suffix}"
-        files = {f"{stem}.json": store.record_path(*of), steps: store.steps_path(record)}
-        images = f"{stem}.images.json"
-        if store.images_path(*of).exists():
-            files[images] = store.images_path(*of)
-        evaluations = {f"{stem}.{name}.json": store.evaluation_path(*of, name) for name in run.evaluations}
-        for name, path in (files | evaluations).items():
-            write_atomically(self._work / name, path.read_bytes())
-        digest = sha256_of_file(self._work / f"{stem}.json")
-        kept = images if images in files else None
-        return summarise(record, digest, f"{stem}.json", steps, kept, list(evaluations))
 
 
 def _cell(entry: str | Measurement | Cell) -> Cell:

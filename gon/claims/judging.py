@@ -3,18 +3,80 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gon.catalogue import ENCODER_MODELS, EXACT_MODELS
 from gon.claims import verdicts
 from gon.claims.loading import Run
 from gon.claims.measuring import recorded_measurement, seed_value
-from gon.claims.params import Budget, ClaimParams
+from gon.claims.params import Budget, ClaimParams, Request
 from gon.claims.results import Measurement, SeedValue, Verdict
 from gon.claims.rules import LossRule, OrderingRule, Rule, StructuralRule, ValueRule
 from gon.spec import RunSpec
 
 
-class Judge:
+@dataclass(frozen=True)
+class JudgedClaim:
+    """A claim with the runs that it rests on, and what its rules say of them.
+
+    Attributes
+    ----------
+    params
+        The claim, its rules and published values.
+    runs
+        The runs.
+    left_out
+        What it would rest on besides, and why it does not.
+    measurements
+        What was measured: by the notebook, and what the rules compare.
+    verdicts
+        What each rule says, in their order.
+    """
+
+    params: ClaimParams
+    runs: tuple[Run, ...]
+    left_out: tuple[Request, ...]
+    measurements: tuple[Measurement, ...]
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def name(self) -> str:
+        """The claim's name."""
+        return self.params.name
+
+    def measurement(self, name: str, epochs: int | None = None) -> Measurement:
+        """The measurement of that name; if there are several, that after so many epochs."""
+        named = [m for m in self.measurements if m.name == name]
+        return next((m for m in named if m.epochs == epochs), named[0])
+
+
+def judge(
+    params: ClaimParams,
+    budget: Budget,
+    runs: Sequence[Run],
+    left_out: Sequence[Request],
+    measured: Sequence[Measurement] = (),
+) -> JudgedClaim:
+    """Let each rule of a claim judge the runs that it speaks of.
+
+    Parameters
+    ----------
+    params, budget
+        The claim, and the budget that it is judged at.
+    runs
+        All its runs.
+    left_out
+        What was left out.
+    measured
+        What the notebook measured; no rule looks at it.
+    """
+    found = _Judge(params, budget, runs)
+    verdicts_found = tuple(found.verdict(rule) for rule in params.rules)
+    together = (*measured, *found.measurements.values())
+    return JudgedClaim(params, tuple(runs), tuple(left_out), together, verdicts_found)
+
+
+class _Judge:
     """Applies the rules of a claim to its runs.
 
     Parameters
@@ -38,11 +100,8 @@ class Judge:
         self.runs = runs
         self.measurements: dict[str, Measurement] = {}
 
-    def verdicts(self) -> list[Verdict]:
-        """What each rule says, in their order."""
-        return [self._verdict(rule) for rule in self.params.rules]
-
-    def _verdict(self, rule: Rule) -> Verdict:
+    def verdict(self, rule: Rule) -> Verdict:
+        """What a rule says of the runs."""
         specs = self.params.pairs(rule, self.budget)
         if isinstance(rule, StructuralRule):
             counted = [(self._parameters(low), self._parameters(high)) for low, high in specs]

@@ -13,20 +13,20 @@ from nbconvert.exporters import HTMLExporter
 from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting.prose import environment
-from gon.reporting.report import Claim, Report
+from gon.reporting.report import Report, Section
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _NO_ALT = "A figure of the notebook; the report describes it."
 
 
-def render_notebook(path: Path, claim: Claim, report: Report) -> str:
+def render_notebook(path: Path, section: Section, report: Report) -> str:
     """An executed notebook as an HTML document.
 
     Parameters
     ----------
     path
         The executed notebook.
-    claim
+    section
         The claim that it belongs to.
     report
         The report that it is linked from.
@@ -46,7 +46,7 @@ def render_notebook(path: Path, claim: Claim, report: Report) -> str:
     return (
         environment("html")
         .get_template("notebook.html")
-        .render(report=report, claim=claim, body=Markup(_for_reading(converted, claim)))
+        .render(report=report, section=section, body=Markup(_for_reading(converted, section)))
     )
 
 
@@ -85,7 +85,7 @@ def _alt(output: Any) -> str | None:
     return None
 
 
-def _for_reading(html: str, claim: Claim) -> str:
+def _for_reading(html: str, section: Section) -> str:
     """Make nbconvert's markup stand alone: no script, reachable scrolling, headings below the page's."""
     # Papermill writes where the result goes into the notebook; the place on this machine says nothing.
     soup = BeautifulSoup(html.replace(f"{PROJECT}/", ""), features="html.parser")
@@ -103,7 +103,7 @@ def _for_reading(html: str, claim: Claim) -> str:
     for anchor in soup.select("a.anchor-link"):
         anchor.decompose()
     _nest_headings(soup)
-    _describe_images(soup, [figure.alt for figure in claim.result.figures])
+    _describe_images(soup, [figure.alt for figure in section.figures])
     for table in soup.find_all("table"):
         del table["border"]
         for row in table.find_all("tr"):
