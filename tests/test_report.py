@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
 import pypdf
 import pytest
 import report_support
@@ -20,6 +19,7 @@ from narrow import there
 from playwright.sync_api import Browser
 from report_support import begin, build, judged, make_claim, make_explanation, make_notebook, plausible_loss
 
+from gon.claims.execution import execute_notebook
 from gon.claims.formats import number
 from gon.claims.params import ClaimParams, Grid, Published
 from gon.claims.results import read_result
@@ -616,15 +616,12 @@ def test_a_notebook_that_judges_no_claim_is_linked_before_all_others(built: Path
     assert not dead_links(tmp_path / "report/notebooks/method.html")
 
 
-def test_the_first_notebook_runs_on_other_parameters(tmp_path: Path) -> None:
-    """Few steps on few images, and a number of latent dimensions that fills no square."""
+def test_the_first_notebook_runs_on_other_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few steps on few images, and a number of latent dimensions that fills no square; under `gon run`."""
+    monkeypatch.setenv("MPLBACKEND", "agg")
     path = tmp_path / "method.ipynb"
-    papermill.execute_notebook(
-        str(PROJECT / "notebooks/method.ipynb"),
-        str(path),
-        parameters={"images": 150, "steps": 3, "latent_dim": 5, "learning_rate": 1e-4},
-        progress_bar=False,
-    )
+    values = {"images": 150, "steps": 3, "latent_dim": 5, "learning_rate": 1e-4}
+    execute_notebook(PROJECT / "notebooks/method.ipynb", path, values)
     printed = [o for cell in nbformat.read(path, 4).cells for o in cell.get("outputs", [])]
     assert "origin_latent: relative difference 0.0e+00" in printed[0]["text"]
     assert sum("image/png" in output.get("data", {}) for output in printed) == 3
