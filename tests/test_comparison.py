@@ -93,7 +93,7 @@ def change_records(report: Path, target: Path, change: Callable[[RunRecord], Run
     """A copy of a report whose records are others, sealed as they would be."""
     shutil.copytree(report, target)
     store = RunStore(target / "data/runs")
-    for path in sorted(store.root.glob("*/epochs-*.json")):
+    for path in sorted(store.root.glob("*/epochs-*[0-9].json")):
         record = RunRecord.from_json(path.read_text(), path)
         losses = store.load_steps(record.spec, record.epochs)
         before, saved = sha256_of_file(path), store.save(change(record), losses)
