@@ -117,6 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_notebook)
 
     command = commands.add_parser("report", help="render claim results as page and PDF")
+    _add_study_options(command)
     command.add_argument("results", type=Path, nargs="+", help="folders of claim results")
     command.add_argument("--notebooks", type=Path, nargs="*", default=[], help="executed notebooks")
     command.add_argument("--workflow", type=Path, help="the graph of rules, from snakemake --rulegraph")
@@ -309,9 +310,11 @@ def _notebook(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from gon.claims.study import load_study
     from gon.reporting import build_report
 
-    build_report(options.results, options.output, options.notebooks, options.workflow)
+    study = load_study(options.budget, options.overrides)
+    build_report(study, options.results, options.output, options.notebooks, options.workflow)
     return 0
 
 

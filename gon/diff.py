@@ -1,6 +1,7 @@
 """Two reports side by side: what differs in their settings, numbers, verdicts and environments."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from gon.claims.formats import change, counted, number
-from gon.claims.results import ClaimResult, Measurement, RunSummary, Verdict, read_result
-from gon.claims.study import load_study
+from gon.claims.judging import JudgedClaim
+from gon.claims.loading import Run
+from gon.claims.results import Measurement, Verdict
+from gon.claims.rules import Rule
+from gon.claims.study import Study, load_study
 from gon.errors import GonError, UsageError
+from gon.reporting.read import collect_report
 
 ABSENT = "–"
 
@@ -24,17 +29,20 @@ class Side:
     ----------
     name
         As it was given.
+    study
+        Its budget and claims.
     claims
-        Its results by claim.
+        What its claims found, by name.
     """
 
     name: str
-    claims: dict[str, ClaimResult]
+    study: Study
+    claims: dict[str, JudgedClaim]
 
     @property
-    def runs(self) -> dict[str, RunSummary]:
+    def runs(self) -> dict[str, Run]:
         """Its runs by their digests."""
-        return {run.digest: run for result in self.claims.values() for run in result.runs}
+        return {run.spec.digest: run for claim in self.claims.values() for run in claim.runs}
 
 
 @dataclass(frozen=True)
@@ -63,15 +71,31 @@ def read_side(name: str) -> Side:
         If there is no result in it, or one cannot be read; names the file.
     """
     folder = Path(name) / "data"
-    if not folder.is_dir():
+    if folder.is_dir():
+        study = _study_of(folder)
+    else:
         try:
-            folder = load_study(name).budget.build / "claims"
+            study = load_study(name)
         except UsageError as error:
             raise UsageError(f"{name}: neither a report's folder nor a budget ({error})") from error
-    results = [read_result(path.parent) for path in sorted(folder.glob("*/result.json"))]
+        folder = study.budget.build / "claims"
+    results = [path.parent for path in sorted(folder.glob("*/result.json"))]
     if not results:
         raise GonError(f"{folder}: holds no claim result; run the budget first")
-    return Side(name, {result.claim: result for result in results})
+    report = collect_report(study, results, [])
+    return Side(name, study, {section.name: section for section in report.sections})
+
+
+def _study_of(folder: Path) -> Study:
+    """The study of a report, from its own parameters and records."""
+    path = folder / "study.json"
+    try:
+        chosen = json.loads(path.read_text(encoding="utf-8"))
+        study = load_study(chosen["budget"], chosen["overrides"], folder.parent / "params")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GonError(f"{path}: cannot be read as the choice of a budget ({error})") from error
+    update = {"store": str((folder / "runs").resolve()), "recorded": True}
+    return dataclasses.replace(study, budget=study.budget.model_copy(update=update))
 
 
 def compare(first: Side, second: Side) -> dict[str, list[Row]]:
@@ -95,34 +119,37 @@ def _differing(values: Sequence[tuple[object, ...]]) -> list[Row]:
 
 
 def _settings(first: Side, second: Side) -> list[Row]:
-    budgets = [next(iter(side.claims.values())).budget for side in (first, second)]
+    sides = first, second
+    budgets = [side.study.budget for side in sides]
     rows = _differing(
         [
             ("budget", *(budget.name for budget in budgets)),
             ("epochs", *(budget.epochs for budget in budgets)),
             ("seeds", *(budget.seeds for budget in budgets)),
-            ("all images", *("yes" if budget.uses_all_images else "no" for budget in budgets)),
+            ("all images", *("yes" if _uses_all_images(side) else "no" for side in sides)),
             ("changed by hand", *("; ".join(budget.overrides) for budget in budgets)),
         ]
     )
     for name in dict.fromkeys([*first.claims, *second.claims]):
-        a, b = first.claims.get(name), second.claims.get(name)
-        if a is None or b is None:
-            rows.append(Row(f"claim {name}", "present" if a else ABSENT, "present" if b else ABSENT))
+        if name not in first.claims or name not in second.claims:
+            rows.append(
+                Row(f"claim {name}", *("present" if name in side.claims else ABSENT for side in sides))
+            )
             continue
+        a, b = (side.claims[name].params for side in sides)
         keys = dict.fromkeys([*a.parameters, *b.parameters])
         rows += _differing([(f"{name}.{key}", a.parameters.get(key), b.parameters.get(key)) for key in keys])
-        rules = {rule.name: rule for result in (a, b) for rule in (v.rule for v in result.verdicts)}
-        for rule in rules:
-            versions = [
-                next((_rule(v) for v in result.verdicts if v.rule.name == rule), None) for result in (a, b)
-            ]
+        for rule in dict.fromkeys(rule.name for params in (a, b) for rule in params.rules):
+            versions = [next((_rule(r) for r in params.rules if r.name == rule), None) for params in (a, b)]
             rows += _differing([(f"{name}: rule {rule}", *versions)])
     return rows
 
 
-def _rule(verdict: Verdict) -> str:
-    rule = verdict.rule
+def _uses_all_images(side: Side) -> bool:
+    return all(run.spec.uses_all_images for run in side.runs.values())
+
+
+def _rule(rule: Rule) -> str:
     if rule.kind == "structural":
         return f"version {rule.version}, at most {rule.at_most:g}"
     threshold = rule.margin if rule.kind == "ordering" else rule.tolerance
@@ -133,7 +160,7 @@ def _rule(verdict: Verdict) -> str:
 
 
 def _per_claim(
-    first: Side, second: Side, compare_claim: Callable[[ClaimResult, ClaimResult], list[Row]]
+    first: Side, second: Side, compare_claim: Callable[[JudgedClaim, JudgedClaim], list[Row]]
 ) -> list[Row]:
     shared = [name for name in first.claims if name in second.claims]
     return [
@@ -143,7 +170,7 @@ def _per_claim(
     ]
 
 
-def _numbers(first: ClaimResult, second: ClaimResult) -> list[Row]:
+def _numbers(first: JudgedClaim, second: JudgedClaim) -> list[Row]:
     ours = {m.name: m for m in first.measurements}
     theirs = {m.name: m for m in second.measurements}
     rows = []
@@ -172,7 +199,7 @@ def _number(measurement: Measurement | None) -> str:
     return f"{text}, n = {measurement.seeds}" if measurement.seeds > 1 else text
 
 
-def _verdicts(first: ClaimResult, second: ClaimResult) -> list[Row]:
+def _verdicts(first: JudgedClaim, second: JudgedClaim) -> list[Row]:
     ours, theirs = ({v.rule.name: v for v in result.verdicts} for result in (first, second))
     rows = []
     for name in dict.fromkeys([*ours, *theirs]):
@@ -190,31 +217,32 @@ def _verdict(verdict: Verdict | None) -> str:
 
 
 def _environment(first: Side, second: Side) -> list[Row]:
-    shared = {run.spec["dataset"] for run in first.runs.values()} & {
-        run.spec["dataset"] for run in second.runs.values()
+    shared = {run.spec.dataset for run in first.runs.values()} & {
+        run.spec.dataset for run in second.runs.values()
     }
 
-    def every(side: Side, of: Callable[[RunSummary], dict[str, object]]) -> dict[str, str]:
+    def facts(run: Run) -> dict[str, object]:
+        session = run.record.sessions[-1]
+        # Data that only one side uses show in the claims and runs that only one side has.
+        data = run.record.data if run.spec.dataset in shared else {}
+        return {
+            **session.machine,
+            **session.versions,
+            "device": session.device,
+            "threads": session.threads,
+            "commit": session.commit,
+            # The beginning is enough to tell two digests apart.
+            **{f"{run.spec.dataset}: {name}": digest[:12] for name, digest in data.items()},
+        }
+
+    def every(side: Side) -> dict[str, str]:
         found: dict[str, set[str]] = {}
         for run in side.runs.values():
-            for key, value in of(run).items():
+            for key, value in facts(run).items():
                 found.setdefault(key, set()).add(str(value))
         return {key: ", ".join(sorted(values)) for key, values in found.items()}
 
-    def facts(run: RunSummary) -> dict[str, object]:
-        # Data that only one side uses show in the claims and runs that only one side has.
-        data = run.data if run.spec["dataset"] in shared else {}
-        return {
-            **run.machine,
-            **run.versions,
-            "device": run.device,
-            "threads": run.threads,
-            "commit": run.commit,
-            # The beginning is enough to tell two digests apart.
-            **{f"{run.spec['dataset']}: {name}": digest[:12] for name, digest in data.items()},
-        }
-
-    ours, theirs = every(first, facts), every(second, facts)
+    ours, theirs = every(first), every(second)
     keys = dict.fromkeys([*ours, *theirs])
     return _differing([(key, ours.get(key), theirs.get(key)) for key in keys])
 
@@ -222,21 +250,24 @@ def _environment(first: Side, second: Side) -> list[Row]:
 def _runs(first: Side, second: Side) -> list[Row]:
     ours, theirs = first.runs, second.runs
     rows = [
-        Row(run.label, "present" if digest in ours else ABSENT, "present" if digest in theirs else ABSENT)
+        Row(
+            run.spec.label,
+            "present" if digest in ours else ABSENT,
+            "present" if digest in theirs else ABSENT,
+        )
         for digest, run in (ours | theirs).items()
         if (digest in ours) != (digest in theirs)
     ]
     for digest in ours.keys() & theirs.keys():
         # What a run gave, whenever and however fast it was trained.
-        same = (ours[digest].epochs, ours[digest].train_loss, ours[digest].validation_loss)
-        if same != (theirs[digest].epochs, theirs[digest].train_loss, theirs[digest].validation_loss):
-            rows.append(Row(ours[digest].label, _run(ours[digest]), _run(theirs[digest])))
+        if ours[digest].record.trajectory != theirs[digest].record.trajectory:
+            rows.append(Row(ours[digest].spec.label, _run(ours[digest]), _run(theirs[digest])))
     return sorted(rows, key=lambda row: row.what)
 
 
-def _run(run: RunSummary) -> str:
-    outcome = run.diverged or f"validation loss {number(run.validation_loss)}"
-    return f"{counted(run.epochs, 'epoch')}, {outcome}"
+def _run(run: Run) -> str:
+    outcome = run.diverged or f"validation loss {number(run.value('validation_loss'))}"
+    return f"{counted(run.record.epochs, 'epoch')}, {outcome}"
 
 
 def print_comparison(first: Side, second: Side) -> bool:

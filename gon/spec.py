@@ -25,37 +25,20 @@ from gon.errors import UsageError
 _LARGEST = {"latent_dim": 65_536, "width": 4_096, "inner_steps": 1_000, "seed": 2**31 - 1}
 
 
+def meaning(text: str, unit: str = "", **options: Any) -> Any:
+    """A field of a dataclass with what it means, and in what unit; further options are those of `field`.
+
+    The one declaration that the data dictionary, the page and the checks read.
+    """
+    metadata = {"meaning": text, "unit": unit} | options.pop("metadata", {})
+    return dataclasses.field(metadata=metadata, **options)
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """Everything that determines the numbers of a run, and nothing else.
 
-    Attributes
-    ----------
-    dataset
-        Name of the data set, a key of ``gon.catalogue.DATASETS``.
-    model
-        Name of the model, a key of ``MODELS``.
-    latent_dim
-        Size of the latent vector z.
-    width
-        Channels of the decoder's last hidden layer, w (authors' code: 16); of an implicit network,
-        the units of a hidden layer.
-    activation
-        Non-linearity of the decoder, a key of ``gon.catalogue.ACTIVATIONS``.
-    inner_steps
-        Gradient steps that lead from the origin to the latent (report, section 4.3).
-    learning_rate
-        Step size of Adam (authors' code: 1e-4).
-    batch_size
-        Images per step. The inner loss is a mean over the batch, so this is part of the model.
-    seed
-        Seeds the initial weights and the order of the batches.
-    split
-        What is trained and validated on, a key of ``SPLITS``.
-    train_images, validation_images
-        The first so many images of each split are used; None stands for all of them.
-    numerics
-        Version of the model's arithmetic; None stands for today's, see ``ModelEntry``.
+    What each field means stands beside it, and is the column's description in the report's data.
 
     Raises
     ------
@@ -63,19 +46,34 @@ class RunSpec:
         If a value has the wrong type or is out of range; names key, value and what is allowed.
     """
 
-    dataset: str = "mnist"
-    model: str = "gon"
-    latent_dim: int = 64
-    width: int = 16
-    activation: str = "elu"
-    inner_steps: int = 1
-    learning_rate: float = 1e-4
-    batch_size: int = 64
-    seed: int = 0
-    split: str = "test"
-    train_images: int | None = None
-    validation_images: int | None = None
-    numerics: int | None = None
+    dataset: str = meaning("Data set, a key of `gon.catalogue.DATASETS`", default="mnist")
+    model: str = meaning("Model, a key of `gon.catalogue.MODELS`", default="gon")
+    latent_dim: int = meaning("Size of the latent vector z", default=64)
+    width: int = meaning(
+        "Channels w of the decoder's last hidden layer (authors' code: 16); of an implicit network, units of "
+        "a hidden layer",
+        default=16,
+    )
+    activation: str = meaning(
+        "Non-linearity of the decoder, a key of `gon.catalogue.ACTIVATIONS`", default="elu"
+    )
+    inner_steps: int = meaning(
+        "Gradient steps that lead from the origin to the latent (report, section 4.3)", default=1
+    )
+    learning_rate: float = meaning("Step size of Adam (authors' code: 1e-4)", default=1e-4)
+    batch_size: int = meaning(
+        "Images per step; the inner loss is a mean over the batch, so this is part of the model", default=64
+    )
+    seed: int = meaning("Random seed of the initial weights and of the order of the batches", default=0)
+    split: str = meaning("What is trained and validated on, a key of `gon.catalogue.SPLITS`", default="test")
+    train_images: int | None = meaning(
+        "The first so many training images are used; None stands for all of them", default=None
+    )
+    validation_images: int | None = meaning("Likewise of the validation images", default=None)
+    numerics: int | None = meaning(
+        "Version of the model's arithmetic; None stands for today's, see `gon.catalogue.ModelEntry`",
+        default=None,
+    )
 
     def __post_init__(self) -> None:
         """Check every value, and write a split that is used whole as its size."""

@@ -1,5 +1,6 @@
 """Claim results to render: the real classes and rules, the project's own parameters, and made-up losses."""
 
+import dataclasses
 import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +17,11 @@ from gon.claims.loading import Run
 from gon.claims.params import Budget, ClaimParams
 from gon.claims.results import Cell, ClaimResult, Measurement
 from gon.claims.rules import Rule, StructuralRule, ValueRule
-from gon.claims.study import load_study
+from gon.claims.study import Study, load_study
 from gon.files import PROJECT
+from gon.reporting import build_report
+from gon.reporting.read import collect_report
+from gon.reporting.report import Section
 from gon.runs.record import Divergence, Epoch, RunRecord, Session
 from gon.runs.store import RunStore
 from gon.spec import RunSpec
@@ -73,7 +77,43 @@ def make_claim(
         "model_comparison": _model_comparison,
     }[name](claim)
     claim.judge()
+    STUDIES[folder] = dataclasses.replace(
+        study, claims=tuple(params if claim.name == name else claim for claim in study.claims)
+    )
     return claim.save()
+
+
+STUDIES: dict[Path, Study] = {}
+CLAIM_OF: dict[Path, str] = {}
+"""What each claim's folder was made of."""
+
+
+def judged(folder: Path) -> Section:
+    """What the report says of a claim's folder."""
+    (section,) = collect_report(study_of([folder]), [folder], []).sections
+    return section
+
+
+def study_of(folders: Sequence[Path]) -> Study:
+    """The study whose runs lie where `begin` has put them."""
+    studies = [STUDIES[folder] for folder in folders]
+    budget = studies[0].budget.model_copy(update={"store": str(runs_of(folders[0]))})
+    claims = {claim.name: claim for claim in load_study().claims}
+    for folder in folders:
+        claims[CLAIM_OF[folder]] = STUDIES[folder].claim(CLAIM_OF[folder])
+    return Study(budget, tuple(sorted(claims.values(), key=lambda claim: (claim.order, claim.name))))
+
+
+def build(
+    folders: Sequence[Path], output: Path, notebooks: Sequence[Path] = (), workflow: Path | None = None
+) -> None:
+    """Make the report of claims' folders."""
+    build_report(study_of(folders), folders, output, notebooks, workflow)
+
+
+def runs_of(folder: Path) -> Path:
+    """Where the runs of a claim's folder lie; claims side by side share them, as they do in a project."""
+    return folder.parent / ".runs"
 
 
 def _after(rule: Rule, epochs: int) -> Rule:
@@ -85,9 +125,8 @@ def begin(
     folder: Path, params: ClaimParams, budget: Budget, wanted: Mapping[RunSpec, int], loss: Loss
 ) -> Claim:
     """A claim whose runs, each of so many epochs, have the losses given, with a figure of them."""
-    root = folder.with_name(f".{folder.name}.runs")
-    shutil.rmtree(root, ignore_errors=True)  # another call may have made up other losses
-    store = RunStore(root)
+    store = RunStore(runs_of(folder))
+    STUDIES[folder], CLAIM_OF[folder] = Study(budget, (params,)), params.name
     claim = Claim(params, budget, folder)
     claim.runs = [
         Run(spec, record(store, spec, epochs, loss(spec)), store, budget.epochs)
@@ -142,6 +181,7 @@ def record(store: RunStore, spec: RunSpec, epochs: int, loss: float | None) -> R
         )
     if loss is None:
         steps = [90.0] * 6 + [float("nan")] * (spec.steps_per_epoch - 6)
+    shutil.rmtree(store.folder(spec), ignore_errors=True)  # another call may have made up another loss
     store.save_images(spec, epochs, {"originals": [[[[0, 255], [255, 0]]]]})
     session = Session(
         first_epoch=1,

@@ -1,6 +1,6 @@
 """`gon diff`: what differs between two reports, as the terminal shows it and as a script reads it."""
 
-import json
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_support import make_claim, plausible_loss
+from report_support import build, make_claim, plausible_loss
 
 from gon.diff import Row, compare, read_side
-from gon.files import PROJECT
-from gon.reporting import build_report
+from gon.files import PROJECT, sha256_of_file
+from gon.runs.record import RunRecord
+from gon.runs.store import RunStore
 from gon.spec import RunSpec
 
 CLAIMS = ("two_step", "latent_size")
@@ -24,7 +25,7 @@ def make_report(folder: Path, *names: str, **options: Any) -> Path:
     """A report of claims with made-up losses."""
     for name in names:
         make_claim(folder / "claims" / name, name, **options)
-    build_report([folder / "claims" / name for name in names], folder / "report", [])
+    build([folder / "claims" / name for name in names], folder / "report", [])
     return folder / "report"
 
 
@@ -88,61 +89,65 @@ def test_another_budget_shows_as_settings_and_as_claims_that_only_one_has(report
     assert "two_step: rule lower_training_loss" not in rows  # it is the same rule
 
 
-def change_result(report: Path, target: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    """A copy of a report with a changed result."""
+def change_records(report: Path, target: Path, change: Callable[[RunRecord], RunRecord]) -> Path:
+    """A copy of a report whose records are others, sealed as they would be."""
     shutil.copytree(report, target)
-    path = target / "data/two_step/result.json"
-    result = json.loads(path.read_text())
-    change(result)
-    path.write_text(json.dumps(result))
+    store = RunStore(target / "data/runs")
+    for path in sorted(store.root.glob("*/epochs-*[0-9].json")):
+        record = RunRecord.from_json(path.read_text(), path)
+        losses = store.load_steps(record.spec, record.epochs)
+        before, saved = sha256_of_file(path), store.save(change(record), losses)
+        assert saved.spec == record.spec
+        for result in target.glob("data/*/result.json"):
+            result.write_text(result.read_text().replace(before, sha256_of_file(path)))
     return target
 
 
+def on(record: RunRecord, **update: Any) -> RunRecord:
+    sessions = [dataclasses.replace(session, **update) for session in record.sessions]
+    return dataclasses.replace(record, sessions=sessions)
+
+
 @pytest.mark.parametrize(
-    ("change", "heading", "row"),
+    ("change", "row"),
     [
         (
-            lambda r: r["runs"][0]["versions"].update(torch="2.14.0"),
-            "Environment",
-            Row("torch", "2.13.0", "2.13.0, 2.14.0"),
+            lambda r: on(r, versions={**r.sessions[0].versions, "torch": "2.14.0"}),
+            Row("torch", "2.13.0", "2.14.0"),
         ),
         (
-            lambda r: r["runs"][0]["machine"].update(processor="Other"),
-            "Environment",
-            Row("processor", "Some Processor 3000", "Other, Some Processor 3000"),
+            lambda r: on(r, machine={**r.sessions[0].machine, "processor": "Other"}),
+            Row("processor", "Some Processor 3000", "Other"),
         ),
-        (
-            lambda r: r["runs"][0]["data"].update(train="2" * 64),
-            "Environment",
-            Row("mnist: train", "0" * 12, f"{'0' * 12}, {'2' * 12}"),
-        ),
-        (
-            lambda r: r["parameters"].update(latent_dim=65),
-            "Settings",
-            Row("two_step.latent_dim", "64", "65"),
-        ),
-        (
-            lambda r: r["verdicts"][0]["rule"].update(margin=0.5),
-            "Settings",
-            Row(
-                "two_step: rule lower_training_loss",
-                "version 3, 5%, level 0.025, 1 epoch, 3 seeds",
-                "version 3, 50%, level 0.025, 1 epoch, 3 seeds",
-            ),
-        ),
+        (lambda r: on(r, commit=None), Row("commit", "0123456789ab", "None")),
     ],
 )
-def test_each_kind_of_difference_is_a_row(
-    reports: dict[str, Path],
-    tmp_path: Path,
-    change: Callable[[dict[str, Any]], object],
-    heading: str,
-    row: Row,
+def test_each_kind_of_environment_is_a_row(
+    reports: dict[str, Path], tmp_path: Path, change: Callable[[RunRecord], RunRecord], row: Row
 ) -> None:
-    changed = change_result(reports["one"], tmp_path / "changed", change)
+    differing = found(reports["one"], change_records(reports["one"], tmp_path / "changed", change))
+    assert differing.pop("Environment") == [row]
+    assert not any(differing.values())
+
+
+def test_other_data_show_as_environment_and_runs(reports: dict[str, Path], tmp_path: Path) -> None:
+    changed = change_records(
+        reports["one"],
+        tmp_path / "changed",
+        lambda r: dataclasses.replace(r, data={**r.data, "train": "2" * 64}),
+    )
     differing = found(reports["one"], changed)
-    assert row in differing[heading]
-    assert not any(rows for other, rows in differing.items() if other != heading)
+    assert Row("mnist: train", "0" * 12, "2" * 12) in differing["Environment"]
+    assert differing["Runs"] and not differing["Settings"] and not differing["Numbers"]
+
+
+def test_another_margin_shows_as_a_setting(reports: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(reports["one"], tmp_path / "changed")
+    params = tmp_path / "changed/params/claims/two_step.yaml"
+    params.write_text(params.read_text().replace("margin: 0.05", "margin: 0.5", 1))
+    rows = found(reports["one"], tmp_path / "changed")["Settings"]
+    assert [row.what for row in rows] == ["two_step: rule lower_training_loss"]
+    assert "version 3, 5%, level 0.025" in rows[0].first and "version 3, 50%," in rows[0].second
 
 
 def test_the_terminal_shows_tables_that_fit_it(reports: dict[str, Path]) -> None:
@@ -163,12 +168,17 @@ def test_what_cannot_be_compared_is_named_with_a_status_of_its_own(
     done = gon_diff(reports["one"], "huge")
     assert (done.returncode, done.stdout) == (2, "")
     assert "huge: neither a report's folder nor a budget" in done.stderr and "smoke, quick" in done.stderr
-    (tmp_path / "empty/data").mkdir(parents=True)
+    shutil.copytree(reports["one"], tmp_path / "empty")
+    for name in CLAIMS:
+        shutil.rmtree(tmp_path / "empty/data" / name)
     done = gon_diff(reports["one"], tmp_path / "empty")
     assert (done.returncode, done.stdout) == (2, "")
     assert f"{tmp_path / 'empty/data'}: holds no claim result" in done.stderr
-    broken = change_result(reports["one"], tmp_path / "broken", lambda result: result.pop("runs"))
+    broken = tmp_path / "broken"
+    shutil.copytree(reports["one"], broken)
+    path = broken / "data/two_step/result.json"
+    path.write_text(path.read_text().replace('"records"', '"recods"'))
     done = gon_diff(broken, reports["one"])
     assert (done.returncode, done.stdout) == (2, "")
-    assert str(broken / "data/two_step/result.json") in done.stderr and "runs" in done.stderr
+    assert str(broken / "data/two_step/result.json") in done.stderr and "records" in done.stderr
     assert done.stderr.count("\n") == 1

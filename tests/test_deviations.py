@@ -11,7 +11,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 from narrow import there
-from report_support import MACHINE, begin, make_claim, plausible_loss
+from report_support import MACHINE, begin, build, make_claim, plausible_loss
 
 from gon.claims.deviations import load_deviations
 from gon.claims.formats import count, number
@@ -19,7 +19,6 @@ from gon.claims.loading import Run
 from gon.claims.study import load_study
 from gon.errors import UsageError
 from gon.files import PROJECT
-from gon.reporting import build_report
 from gon.reporting.escape import slug
 
 ENTRIES: list[dict[str, Any]] = yaml.safe_load((PROJECT / "params/deviations.yaml").read_text())
@@ -122,7 +121,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("deviations")
     make_claim(folder / "claims/two_step", "two_step")
     make_protocol(folder / "claims/protocol", RATIOS)
-    build_report([folder / "claims/two_step", folder / "claims/protocol"], folder / "report", [])
+    build([folder / "claims/two_step", folder / "claims/protocol"], folder / "report", [])
     return folder
 
 

@@ -16,7 +16,7 @@ import pytest
 import requests
 import rocrate
 import yaml
-from report_support import make_claim
+from report_support import build, make_claim
 from requests.structures import CaseInsensitiveDict
 from requests_cache import CachedSession
 from requests_cache.models.request import CachedRequest
@@ -26,10 +26,9 @@ from rocrate_validator import models, services
 from gon.claims.results import read_result
 from gon.errors import GonError
 from gon.files import PROJECT
-from gon.reporting import build_report
+from gon.reporting.dictionary import TABLES, columns_of
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE
 from gon.reporting.rulegraph import read_graph
-from gon.reporting.tables import SETTINGS, TABLES
 from gon.runs.chain import read_steps
 from gon.runs.record import RunRecord
 from gon.spec import RunSpec
@@ -54,7 +53,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in CLAIMS:
         make_claim(folder / "claims" / name, name, overrides=("seeds=2",))
     graph = rule_graph(folder / "workflow.dot")
-    build_report([folder / "claims" / name for name in CLAIMS], folder / "report", [], graph)
+    build([folder / "claims" / name for name in CLAIMS], folder / "report", [], graph)
     return folder
 
 
@@ -104,7 +103,7 @@ def test_losses_times_and_memory_have_units(report: Path) -> None:
 
 
 def test_every_setting_of_a_run_is_in_the_table_of_runs() -> None:
-    assert list(SETTINGS) == [field.name for field in dataclasses.fields(RunSpec)]
+    assert list(columns_of(RunSpec)) == [field.name for field in dataclasses.fields(RunSpec)]
 
 
 def test_tables_hold_what_the_records_say(built: Path) -> None:
@@ -115,19 +114,17 @@ def test_tables_hold_what_the_records_say(built: Path) -> None:
     seen = set()
     for name in CLAIMS:
         result = read_result(built / "claims" / name)
-        for summary in result.runs:
-            path = built / "claims" / name / summary.record
+        for named in result.records:
+            path = data / "runs" / named.run / f"epochs-{named.epochs}.json"
             record = RunRecord.from_json(path.read_text(), path)
-            own = curves[curves["run"] == summary.digest]
+            own = curves[curves["run"] == named.run]
             assert own["validation_loss"].tolist() == [epoch.validation_loss for epoch in record.history]
-            losses = read_steps(built / "claims" / name / summary.steps)
-            assert (
-                steps[steps["run"] == summary.digest]["train_loss"].to_numpy().tobytes() == losses.tobytes()
-            )
-            row = runs.loc[summary.digest]
-            assert row["validation_loss"] == summary.validation_loss
-            assert row["record_digest"] == hashlib.sha256(path.read_bytes()).hexdigest()
-            seen.add(summary.digest)
+            losses = read_steps(path.parent / record.steps_name)
+            assert steps[steps["run"] == named.run]["train_loss"].to_numpy().tobytes() == losses.tobytes()
+            row = runs.loc[named.run]
+            assert row["validation_loss"] == record.last.validation_loss
+            assert row["record_digest"] == named.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+            seen.add(named.run)
         for measurement in result.measurements:
             rows = measurements[
                 (measurements["claim"] == name) & (measurements["measurement"] == measurement.name)
@@ -180,7 +177,7 @@ def test_the_folder_is_a_valid_workflow_run_crate(report: Path, web: Path) -> No
     assert run["instrument"] == {"@id": "workflow/Snakefile"}
     assert {"@id": "index.html"} in run["result"] and {"@id": "params/budgets.yaml"} in run["object"]
     assert "6bbc9ace898e44ae57da46a324031adb" in graph["#data-mnist"]["description"]
-    starts = [s["started"] for path in report.glob("data/*/runs/*.json") for s in _sessions(path)]
+    starts = [s["started"] for path in report.glob("data/runs/*/epochs-*.json") for s in _sessions(path)]
     assert run["startTime"] == min(starts)
 
 
@@ -248,7 +245,7 @@ def test_the_citation_is_valid(tmp_path: Path) -> None:
 
 def test_the_graph_is_that_of_the_snakefile(built: Path, tmp_path: Path) -> None:
     graph = read_graph(built / "workflow.dot")
-    assert set(graph) == {"all", "data", "train", "notebook", "graph", "report"}
+    assert set(graph) == {"all", "data", "train", "notebook", "explanation", "graph", "report"}
     assert {("data", "train"), ("train", "notebook"), ("notebook", "report")} <= set(graph.edges)
     svg = (built / "report/data/workflow.svg").read_text()
     page = (built / "report/index.html").read_text(encoding="utf-8")
@@ -262,7 +259,7 @@ def test_the_graph_is_that_of_the_snakefile(built: Path, tmp_path: Path) -> None
     wider = rule_graph(tmp_path / "wider.dot", "all", "added_here", snakefile=snakefile)
     assert ("report", "added_here") in read_graph(wider).edges
     claim = built / "claims/two_step"
-    build_report([claim], tmp_path / "report", [], wider)
+    build([claim], tmp_path / "report", [], wider)
     assert "report leads to added_here" in (tmp_path / "report/index.html").read_text(encoding="utf-8")
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
 import pypdf
 import pytest
 import report_support
@@ -18,13 +17,14 @@ from browser import check_page, chromium, dead_links, homeless_numbers, open_bro
 from bs4 import BeautifulSoup
 from narrow import there
 from playwright.sync_api import Browser
-from report_support import begin, make_claim, make_explanation, make_notebook, plausible_loss
+from report_support import begin, build, judged, make_claim, make_explanation, make_notebook, plausible_loss
 
+from gon.claims.execution import execute_notebook
 from gon.claims.formats import number
 from gon.claims.params import ClaimParams, Grid, Published
 from gon.claims.results import read_result
 from gon.claims.rules import Compare, OrderingRule, Source
-from gon.claims.study import load_study
+from gon.claims.study import Study, load_study
 from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting import build_report
@@ -45,7 +45,7 @@ def make_report(folder: Path, names: Sequence[str] = CLAIMS, **options: Any) -> 
     claims = [folder / "claims" / name for name in names]
     for path in claims:
         make_claim(path, path.name, **options)
-    build_report(claims, folder / "report", [])
+    build(claims, folder / "report", [])
     return folder / "report"
 
 
@@ -73,7 +73,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in claims:
         make_claim(path, path.name)
     notebooks = [make_notebook(folder / "notebooks" / f"{name}.ipynb") for name in CLAIMS]
-    build_report(claims, folder / "report", notebooks)
+    build(claims, folder / "report", notebooks)
     return folder
 
 
@@ -147,24 +147,24 @@ def test_numbers_are_those_of_the_results_and_lead_to_their_runs(built: Path) ->
     soup = BeautifulSoup((built / "report/index.html").read_text(encoding="utf-8"), "html.parser")
     printed = pdf_text(built / "report")
     for name in CLAIMS:
-        result = read_result(built / "claims" / name)
+        claim = judged(built / "claims" / name)
         rows = there(soup.find(id=f"claim-{name}")).select("figure.table tbody tr")
-        assert len(rows) == len(result.tables[0].rows)
-        for row, cells in zip(rows, result.tables[0].rows, strict=True):
+        assert len(rows) == len(claim.tables[0].rows)
+        for row, cells in zip(rows, claim.tables[0].rows, strict=True):
             for shown, cell in zip(row.find_all(["th", "td"]), cells, strict=True):
                 if cell.measurement is not None:
-                    measurement = result.measurement(cell.measurement)
+                    measurement = claim.measurement(cell.measurement)
                     assert float(str(shown.select("data")[0]["value"])) == measurement.value
                     assert shown.get_text().strip() == number(measurement.value)
                     assert shown.select("a")[0]["href"] == f"#run-{measurement.runs[0]}"
                     assert number(measurement.value) in printed
                 elif cell.published is not None:
                     assert float(str(shown.select("data")[0]["value"])) == cell.published
-        for run in result.runs:
-            card = there(soup.find(id=f"run-{run.digest}"))
+        for run in claim.runs:
+            card = there(soup.find(id=f"run-{run.spec.digest}"))
             assert [float(str(data["value"])) for data in card.select(".losses data")] == [
-                run.train_loss,
-                run.validation_loss,
+                run.value("train_loss"),
+                run.value("validation_loss"),
             ]
 
 
@@ -175,7 +175,7 @@ def with_seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     claims = [folder / "claims" / name for name in (*CLAIMS, "model_comparison")]
     for path in claims:
         make_claim(path, path.name, overrides=("seeds=5",), rule_epochs=1)
-    build_report(claims, folder / "report", [])
+    build(claims, folder / "report", [])
     return folder / "report"
 
 
@@ -333,16 +333,18 @@ def test_headline_table_box_and_discussion_say_the_same(tmp_path: Path, situatio
         noise = {"gon": [0.0, 1.0, -1.0], "autoencoder": [1.0, -1.0, 0.5], "pca": [0.0]}[spec.model]
         return 40.0 * factor * (1 + scatter * noise[spec.seed])
 
-    result = make_claim(
+    make_claim(
         tmp_path / "model_comparison",
         "model_comparison",
         loss=loss,
         overrides=(f"seeds={seeds}",),
         rule_epochs=1,
     )
-    verdict = next(v for v in result.verdicts if v.rule.name == "lower_than_autoencoder")
+    verdict = next(
+        v for v in judged(tmp_path / "model_comparison").verdicts if v.rule.name == "lower_than_autoencoder"
+    )
     assert verdict.outcome == outcome
-    build_report([tmp_path / "model_comparison"], tmp_path / "report", [])
+    build([tmp_path / "model_comparison"], tmp_path / "report", [])
     soup = BeautifulSoup((tmp_path / "report/index.html").read_text(encoding="utf-8"), "html.parser")
 
     def text(selector: str) -> str:
@@ -367,7 +369,7 @@ def test_headline_table_box_and_discussion_say_the_same(tmp_path: Path, situatio
 def test_the_headline_shows_its_numbers_beside_pca_and_what_is_published(tmp_path: Path) -> None:
     for name in ("latent_size", "model_comparison"):
         make_claim(tmp_path / name, name)
-    build_report([tmp_path / "latent_size", tmp_path / "model_comparison"], tmp_path / "report", [])
+    build([tmp_path / "latent_size", tmp_path / "model_comparison"], tmp_path / "report", [])
     soup = BeautifulSoup((tmp_path / "report/index.html").read_text(encoding="utf-8"), "html.parser")
     table = [
         [cell.get_text().strip() for cell in row.find_all(["th", "td"])]
@@ -388,7 +390,7 @@ def test_the_headline_shows_its_numbers_beside_pca_and_what_is_published(tmp_pat
 
 def test_numbers_that_need_no_run_are_shown_without_a_link(tmp_path: Path) -> None:
     make_claim(tmp_path / "model_comparison", "model_comparison")
-    build_report([tmp_path / "model_comparison"], tmp_path / "report", [])
+    build([tmp_path / "model_comparison"], tmp_path / "report", [])
     soup = BeautifulSoup((tmp_path / "report/index.html").read_text(encoding="utf-8"), "html.parser")
     box = there(soup.find(id="claim-model_comparison-half_the_parameters"))
     text = " ".join(box.get_text().split())
@@ -400,21 +402,21 @@ def test_numbers_that_need_no_run_are_shown_without_a_link(tmp_path: Path) -> No
 
 def test_what_is_not_judged_is_said(tmp_path: Path) -> None:
     make_claim(tmp_path / "model_comparison", "model_comparison")
-    build_report([tmp_path / "model_comparison"], tmp_path / "report", [])
+    build([tmp_path / "model_comparison"], tmp_path / "report", [])
     for text in (page_text(tmp_path / "report"), pdf_text(tmp_path / "report")):
         assert "Not judged. The claim names CIFAR-10 and Small NORB too." in text
         assert "version 2, written after pilot runs" in text or "Version 2, written after pilot runs" in text
 
 
 def test_what_is_left_out_is_said_with_its_reason(tmp_path: Path) -> None:
-    result = make_claim(tmp_path / "model_comparison", "model_comparison")
-    assert result.left_out
-    build_report([tmp_path / "model_comparison"], tmp_path / "report", [])
+    make_claim(tmp_path / "model_comparison", "model_comparison")
+    left_out = judged(tmp_path / "model_comparison").left_out
+    build([tmp_path / "model_comparison"], tmp_path / "report", [])
     text = section_text(tmp_path / "report", "claim-model_comparison")
     assert "Runs left out (not part of the budget quick, but of standard, paper, reference)" in text
     assert "Not run at this budget: “After 50 epochs, GON with as many parameters" in text
     assert "Not attempted" not in text
-    elsewhere = {e.digest for e in result.left_out if e.reason.startswith("not part of the budget")}
+    elsewhere = {r.spec.digest for r in left_out if (r.left_out or "").startswith("not part of the budget")}
     assert f"{len(elsewhere)} planned runs need a larger budget" in page_text(tmp_path / "report")
 
 
@@ -443,11 +445,13 @@ def test_report_survives_any_number_of_diverged_runs(tmp_path: Path, diverging: 
 def test_foreign_text_appears_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(report_support.MACHINE, "processor", "U " + HOSTILE)
     result = make_claim(tmp_path / "claim", "two_step")
+    study = report_support.STUDIES[tmp_path / "claim"]
+    params = study.claim("two_step")
+    published = params.published.model_copy(update={"statement": "S " + HOSTILE})
+    update = {"title": "T " + HOSTILE, "method": "M " + HOSTILE, "published": published}
+    report_support.STUDIES[tmp_path / "claim"] = Study(study.budget, (params.model_copy(update=update),))
     hostile = result.model_copy(
         update={
-            "title": "T " + HOSTILE,
-            "method": "M " + HOSTILE,
-            "published": result.published.model_copy(update={"statement": "S " + HOSTILE}),
             "measurements": [m.model_copy(update={"label": f"L {HOSTILE}"}) for m in result.measurements],
             "figures": [
                 f.model_copy(update={"caption": f"C {HOSTILE}", "alt": HOSTILE}) for f in result.figures
@@ -467,7 +471,7 @@ def test_foreign_text_appears_as_text(tmp_path: Path, monkeypatch: pytest.Monkey
         }
     )
     (tmp_path / "claim/result.json").write_text(hostile.model_dump_json(), encoding="utf-8")
-    build_report([tmp_path / "claim"], tmp_path / "report", [])
+    build([tmp_path / "claim"], tmp_path / "report", [])
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     assert "<script" not in html and "<b>x</b>" not in html
 
@@ -477,9 +481,9 @@ def test_foreign_text_appears_as_text(tmp_path: Path, monkeypatch: pytest.Monkey
         return re.sub(r"\s+", "", text.replace("\N{GRINNING FACE}", "(U+1F600)"))
 
     page, printed = plain(page_text(tmp_path / "report")), plain(pdf_text(tmp_path / "report"))
-    for mark in "TMSLCKRU":
+    for mark in "TMSCKRU":
         assert plain(f"{mark} {HOSTILE}") in page, mark
-    for mark in "TMSLCKRU":
+    for mark in "TMSCKRU":
         # Hyphenation in print may add hyphens.
         assert plain(f"{mark} {HOSTILE}")[:30] in printed, mark
     assert "49" not in plain(section_text(tmp_path / "report", "claim-two_step")).replace(plain(HOSTILE), "")
@@ -507,7 +511,7 @@ def test_a_fourth_claim_needs_no_other_file(tmp_path: Path) -> None:
         published=Published(statement="Nobody said so.", source=Source(key="nobody1900", where="nowhere")),
         method="By trying.",
         parameters={},
-        runs=[Grid.model_validate({"batch_size": [64, 128]})],
+        runs=[Grid.model_validate({"batch_size": [64, 128], "seed": [0, 1, 2]})],
         rules=[rule],
         primary="smaller",
     )
@@ -527,7 +531,7 @@ def test_a_fourth_claim_needs_no_other_file(tmp_path: Path) -> None:
     claim.judge()
     claim.save()
     make_claim(tmp_path / "two_step", "two_step")
-    build_report([tmp_path / "new", tmp_path / "two_step"], tmp_path / "report", [])
+    build([tmp_path / "new", tmp_path / "two_step"], tmp_path / "report", [])
     text = section_text(tmp_path / "report", "claim-batch_size")
     assert re.search(
         r"MNIST, latent 64, ELU 41\.2 .*, n = 3, .*batch size 128 42\.2 .*, n = 3 \(−2\.4%†\)", text
@@ -574,7 +578,7 @@ def test_pdf_says_what_the_page_says(built: Path) -> None:
 
 def test_same_results_give_the_same_bytes(built: Path, tmp_path: Path) -> None:
     notebooks = sorted((built / "notebooks").glob("*.ipynb"))
-    build_report([built / "claims" / name for name in CLAIMS], tmp_path / "again", notebooks)
+    build([built / "claims" / name for name in CLAIMS], tmp_path / "again", notebooks)
     files = sorted(p.relative_to(built / "report") for p in (built / "report").rglob("*") if p.is_file())
     again = sorted(p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*") if p.is_file())
     assert files == again
@@ -596,11 +600,11 @@ def test_notebook_page_keeps_what_matters(built: Path) -> None:
     assert there(soup.select_one("header a"))["href"] == "../index.html#claim-latent_size"
 
 
-def test_a_notebook_that_judges_no_claim_is_linked_before_all_others(built, tmp_path):
+def test_a_notebook_that_judges_no_claim_is_linked_before_all_others(built: Path, tmp_path: Path) -> None:
     """Its formulas are set, and it leads back to where the report describes the model."""
     notebook = make_explanation(tmp_path / "method.ipynb")
     claims = [built / "claims" / name for name in CLAIMS]
-    build_report(claims, tmp_path / "report", [notebook, *sorted((built / "notebooks").glob("*.ipynb"))])
+    build(claims, tmp_path / "report", [notebook, *sorted((built / "notebooks").glob("*.ipynb"))])
     page = BeautifulSoup((tmp_path / "report/index.html").read_text(encoding="utf-8"), "html.parser")
     links = [str(a["href"]) for a in page.select('a[href^="notebooks/"]')]
     assert links[0] == "notebooks/method.html" and links.count("notebooks/method.html") == 1
@@ -608,19 +612,16 @@ def test_a_notebook_that_judges_no_claim_is_linked_before_all_others(built, tmp_
         (tmp_path / "report/notebooks/method.html").read_text(encoding="utf-8"), "html.parser"
     )
     assert shown.select_one("math mi") and "$" not in shown.get_text()
-    assert shown.select_one("header a")["href"] == "../index.html#model" and page.find(id="model")
+    assert there(shown.select_one("header a"))["href"] == "../index.html#model" and page.find(id="model")
     assert not dead_links(tmp_path / "report/notebooks/method.html")
 
 
-def test_the_first_notebook_runs_on_other_parameters(tmp_path):
-    """Few steps on few images, and a number of latent dimensions that fills no square."""
+def test_the_first_notebook_runs_on_other_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few steps on few images, and a number of latent dimensions that fills no square; under `gon run`."""
+    monkeypatch.setenv("MPLBACKEND", "agg")
     path = tmp_path / "method.ipynb"
-    papermill.execute_notebook(
-        str(PROJECT / "notebooks/method.ipynb"),
-        str(path),
-        parameters={"images": 150, "steps": 3, "latent_dim": 5, "learning_rate": 1e-4},
-        progress_bar=False,
-    )
+    values = {"images": 150, "steps": 3, "latent_dim": 5, "learning_rate": 1e-4}
+    execute_notebook(PROJECT / "notebooks/method.ipynb", path, values)
     printed = [o for cell in nbformat.read(path, 4).cells for o in cell.get("outputs", [])]
     assert "origin_latent: relative difference 0.0e+00" in printed[0]["text"]
     assert sum("image/png" in output.get("data", {}) for output in printed) == 3
@@ -628,7 +629,7 @@ def test_the_first_notebook_runs_on_other_parameters(tmp_path):
 
 def refused(folder: Path, claims: list[Path], notebooks: list[Path], words: str) -> None:
     with pytest.raises(GonError, match=words):
-        build_report(claims, folder / "report", notebooks)
+        build(claims, folder / "report", notebooks)
 
 
 def test_a_failure_leaves_the_old_report_as_it_is(tmp_path: Path) -> None:
@@ -653,9 +654,12 @@ def test_a_new_report_replaces_the_old_one_and_nothing_else(tmp_path: Path) -> N
     report = make_report(tmp_path, ("two_step",))
     (report / "notes.txt").write_text("mine", encoding="utf-8")
     make_claim(tmp_path / "claims/activations", "activations")
-    build_report([tmp_path / "claims/activations"], report, [])
+    build([tmp_path / "claims/activations"], report, [])
     assert (report / "notes.txt").read_text(encoding="utf-8") == "mine"
-    assert [path.name for path in (report / "data").iterdir() if path.is_dir()] == ["activations"]
+    assert sorted(path.name for path in (report / "data").iterdir() if path.is_dir()) == [
+        "activations",
+        "runs",
+    ]
     assert dead_links(report / "index.html") == []
 
 
@@ -664,13 +668,16 @@ def test_results_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     for name in names:
         make_claim(tmp_path / name, name)
     folders = [tmp_path / name for name in names]
-    refused(tmp_path, [], [], "no claim result")
+    with pytest.raises(GonError, match="no claim result"):
+        build_report(load_study("quick"), [], tmp_path / "report", [])
     refused(tmp_path, [folders[0], folders[0]], [], "stands in")
     refused(tmp_path, folders, [tmp_path / "other.ipynb"], "'other' belongs to no claim")
     make_claim(tmp_path / "standard", "activations", budget="standard")
-    refused(tmp_path, [folders[0], tmp_path / "standard"], [], "a report has one budget")
+    other = "records: run .* is in .* only; execute the notebook again"
+    refused(tmp_path, [folders[0], tmp_path / "standard"], [], "cannot read the run record|is in .* only")
     make_claim(folders[1], "activations", loss=lambda spec: 1.0)
-    refused(tmp_path, folders, [], "has other numbers in claim activations than in latent_size")
+    refused(tmp_path, folders, [], f"latent_size/result.json: {other}")
+    make_claim(folders[0], names[0])
     result = read_result(folders[0])
     outside = result.tables[0].model_copy(update={"csv": "../activations/result.json"})
     (folders[0] / "result.json").write_text(
@@ -684,7 +691,7 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "report").write_text("a file", encoding="utf-8")
     refused(tmp_path, [tmp_path / "claim"], [], f"{tmp_path / 'report'}: cannot write the report")
     with pytest.raises(GonError, match="cannot write the report"):
-        build_report([tmp_path / "claim"], tmp_path / "report" / "deeper", [])
+        build([tmp_path / "claim"], tmp_path / "report" / "deeper", [])
 
 
 def test_reporting_does_not_need_torch() -> None:

@@ -8,7 +8,8 @@ import pytest
 from lint import find_typed_digits
 
 from gon.claims import formats, words
-from gon.claims.results import ClaimResult, Comparison, Finding, Measurement, Reason, Verdict
+from gon.claims.judging import JudgedClaim
+from gon.claims.results import Comparison, Finding, Measurement, Reason, Verdict
 from gon.claims.study import load_study
 from gon.files import PROJECT
 from gon.reporting import escape
@@ -136,11 +137,12 @@ def test_a_pair_is_named_by_what_differs(first: str, second: str, where: str, na
             name=name, label=label, quantity="loss", unit="", value=1.0, epochs=1, values=[], recorded=None
         )
 
-    result = ClaimResult.model_construct(measurements=[measurement("a", first), measurement("b", second)])
+    found = measurement("a", first), measurement("b", second)
+    claim = JudgedClaim(load_study().claim("two_step"), (), (), found, ())
     comparison = Comparison(
         first="a", second="b", epochs=1, seeds=1, relative_difference=0.0, finding="too close to tell"
     )
-    (pair,) = words.pairs(result, [comparison])
+    (pair,) = words.pairs(claim, [comparison])
     assert (pair.where, pair.names) == (where, names)
 
 

@@ -16,11 +16,9 @@ out.
 
 import dataclasses
 import json
-import math
 import os
 import re
 import shutil
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,32 +26,25 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gon.catalogue import DATASETS
-from gon.claims import verdicts, words
+from gon.claims import words
 from gon.claims.figures import save_figure
-from gon.claims.loading import Replicates, Run, evaluate_run, train_runs
+from gon.claims.judging import judge
+from gon.claims.loading import Replicates, Run, RunLoader, evaluate_run, train_runs
+from gon.claims.measuring import frame_of, measurement, recorded_measurement, seed_value
 from gon.claims.params import Budget, ClaimParams, Request
 from gon.claims.results import (
     QUANTITIES,
-    BudgetSummary,
     Cell,
     ClaimResult,
     FigureFile,
-    LeftOut,
     Measurement,
-    RunSummary,
-    SeedValue,
     Table,
     Verdict,
-    summarise,
 )
-from gon.claims.rules import LossRule, OrderingRule, Rule, StructuralRule, ValueRule
-from gon.claims.statistics import mean_interval
-from gon.claims.study import PlannedRun, load_study
+from gon.claims.study import load_study
 from gon.data import prepared as data
 from gon.errors import GonError, UsageError
-from gon.files import PROJECT, sha256_of_file, write_atomically
-from gon.runs.store import RunStore
+from gon.files import PROJECT, write_atomically
 from gon.spec import RunSpec
 
 
@@ -127,7 +118,7 @@ class Claim:
         self._measurements: dict[str, Measurement] = {}
         self._tables: list[Table] = []
         self._figures: list[FigureFile] = []
-        self._verdicts: list[Verdict] = []
+        self._judged = False
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows: the published claim, the budget, and the rules that will judge it."""
@@ -146,32 +137,25 @@ class Claim:
         What the budget leaves out, or what needs a data set that cannot be had, is in `left_out`.
         """
         requests = self.params.available(self.budget)
-        self.left_out = [request for request in requests if request.left_out is not None]
-        wanted = [request for request in requests if request.left_out is None]
         if not self.budget.recorded:
-            self._make(
-                [PlannedRun(r.spec, r.epochs, r.evaluations, (self.params.name,)) for r in wanted],
-                self.budget.run_store,
-            )
-        self.runs = [
-            Run(r.spec, store.load(r.spec, r.epochs), store, self.budget.epochs, r.evaluations)
-            for r in wanted
-            for store in (r.store or self.budget.run_store,)
-        ]
-        for loaded in self.runs:
-            path = loaded.store.record_path(loaded.spec, loaded.record.epochs)
-            data.require_prepared(loaded.spec.dataset, loaded.record.data, path)
+            self._make([request for request in requests if request.left_out is None])
+        self.left_out = [request for request in requests if request.left_out is not None]
+        self.runs = RunLoader(self.budget).runs(requests)
+        for run in self.runs:
+            path = run.store.record_path(run.spec, run.record.epochs)
+            data.require_prepared(run.spec.dataset, run.record.data, path)
         return self.select()
 
-    def _make(self, planned: Sequence[PlannedRun], store: RunStore) -> None:
+    def _make(self, wanted: Sequence[Request]) -> None:
         """Train and evaluate what is missing."""
-        missing = [run for run in planned if not store.has(run.spec, run.epochs)]
+        store = self.budget.run_store
+        missing = [request for request in wanted if not store.has(request.spec, request.epochs)]
         if missing:
             train_runs(missing, store)
-        for run in planned:
-            for evaluation in run.evaluations:
-                if not store.evaluation_path(run.spec, run.epochs, evaluation).exists():
-                    evaluate_run(run, evaluation, store)
+        for request in wanted:
+            for evaluation in request.evaluations:
+                if not store.evaluation_path(request.spec, request.epochs, evaluation).exists():
+                    evaluate_run(request, evaluation, store)
 
     def select(self, **settings: object) -> list[Replicates]:
         """The loaded runs whose spec has these settings, those together that differ in their seed only.
@@ -212,10 +196,12 @@ class Claim:
         """
         if quantity not in QUANTITIES:
             raise UsageError(f"measure: {quantity!r} is not known; allowed are {', '.join(QUANTITIES)}")
-        kind = QUANTITIES[quantity]
         after = replicates.epochs if epochs is None else epochs
-        values = [_seed_value(run, run.value(quantity, after), "") for run in replicates.runs]
-        return self._measured(name, after, values, kind.title, kind.unit, label, quantity)
+        values = [seed_value(run, run.value(quantity, after)) for run in replicates.runs]
+        published = self.params.published.values.get(name)
+        return self._add(
+            recorded_measurement(name, label, values, epochs=after, quantity=quantity, published=published)
+        )
 
     def derive(
         self,
@@ -241,48 +227,25 @@ class Claim:
         missing
             What is said in place of the number if a run has none, such as "not reached".
         """
-        values = [_seed_value(run, None if run.diverged else value(run), missing) for run in replicates.runs]
-        return self._measured(name, replicates.epochs, values, quantity, unit, label)
+        values = [seed_value(run, None if run.diverged else value(run), missing) for run in replicates.runs]
+        published = self.params.published.values.get(name)
+        return self._add(
+            measurement(
+                name,
+                label,
+                values,
+                epochs=replicates.epochs,
+                quantity=quantity,
+                unit=unit,
+                published=published,
+            )
+        )
 
-    def _measured(
-        self,
-        name: str,
-        epochs: int,
-        values: list[SeedValue],
-        quantity: str,
-        unit: str,
-        label: str,
-        recorded: str | None = None,
-        published: str | None = None,
-    ) -> Measurement:
-        if name in self._measurements:
-            raise UsageError(f"measurement: there is a measurement {name!r} already")
-        numbers = [v.value for v in values if v.value is not None]
-        notes: dict[str, list[str]] = {}
-        for value in values:
-            if value.value is None:
-                notes.setdefault(value.note or "no value", []).append(str(value.seed))
-        note = "; ".join(
-            text
-            if len(values) == 1
-            else f"{text} ({'seed' if len(seeds) == 1 else 'seeds'} {', '.join(seeds)})"
-            for text, seeds in notes.items()
-        )
-        measurement = Measurement(
-            name=name,
-            label=label,
-            quantity=quantity,
-            unit=unit,
-            value=None if notes else statistics.fmean(numbers),
-            interval=None if notes else mean_interval(numbers),
-            note=note or None,
-            epochs=epochs,
-            values=values,
-            recorded=recorded,
-            published=self.params.published.values.get(name if published is None else published),
-        )
-        self._measurements[name] = measurement
-        return measurement
+    def _add(self, measured: Measurement) -> Measurement:
+        if measured.name in self._measurements:
+            raise UsageError(f"measurement: there is a measurement {measured.name!r} already")
+        self._measurements[measured.name] = measured
+        return measured
 
     @property
     def spread(self) -> str:
@@ -322,34 +285,11 @@ class Claim:
                 raise UsageError(
                     f"table {name}: a row has {len(row)} cells, the table {len(columns)} columns"
                 )
-        frame = self._frame(columns, cells)
+        frame = frame_of(columns, cells, self._measurements)
         csv = f"tables/{_file_name(name)}.csv"
         write_atomically(self._work / csv, frame.to_csv(index=False))
         self._tables.append(Table(name=name, caption=caption, columns=list(columns), rows=cells, csv=csv))
         return frame
-
-    def _frame(self, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> pd.DataFrame:
-        """A table with unrounded numbers; beside means over several seeds stand interval and n."""
-        parts: dict[str, list[str | float | None]] = {}
-        for i, column in enumerate(columns):
-            cells = [row[i] for row in rows]
-            # Two columns may have the same heading.
-            heading = column if column not in parts else f"{column} ({i + 1})"
-            parts[heading] = [self._plain(cell) for cell in cells]
-            measured = [self._measurements.get(cell.measurement or "") for cell in cells]
-            if any(m is not None and m.seeds > 1 for m in measured):
-                for j, end in enumerate(("low", "high")):
-                    parts[f"{heading}, 95% {end}"] = [
-                        m.interval[j] if m is not None and m.interval else None for m in measured
-                    ]
-                parts[f"{heading}, n"] = [None if m is None else m.seeds for m in measured]
-        return pd.DataFrame(parts)
-
-    def _plain(self, cell: Cell) -> str | float | None:
-        if cell.measurement is not None:
-            measurement = self._measurements[cell.measurement]
-            return measurement.note if measurement.value is None else measurement.value
-        return cell.published if cell.published is not None else cell.text
 
     def add_figure(
         self,
@@ -394,85 +334,18 @@ class Claim:
         )
         return figure
 
-    def judge(self) -> list[Verdict]:
+    def judge(self) -> tuple[Verdict, ...]:
         """Let each rule of the claim judge the runs that it speaks of, and print what it says.
 
         Returns
         -------
-        list of Verdict
+        tuple of Verdict
             In the order of the rules.
         """
-        self._verdicts = [self._judged(rule) for rule in self.params.rules]
-        print("\n\n".join(map(words.describe, self._verdicts)))
-        return self._verdicts
-
-    def _judged(self, rule: Rule) -> Verdict:
-        specs = self.params.pairs(rule, self.budget)
-        if isinstance(rule, StructuralRule):
-            counted = [(self._parameters(low), self._parameters(high)) for low, high in specs]
-            return verdicts.judge_structural(rule, counted, complete=True)
-        sides = {spec: self._of_rule(rule, spec) for pair in specs for spec in pair}
-        complete = all(sides.values())
-        pairs = [
-            (self._loss(rule, low, sides[low], epochs), self._loss(rule, high, sides[high], epochs))
-            for low, high in specs
-            if sides[low] and sides[high]
-            for epochs in _epochs_of(rule, [*sides[low], *sides[high]])
-        ]
-        whole = self._uses_all_images
-        if isinstance(rule, OrderingRule):
-            return verdicts.judge_ordering(rule, pairs, complete=complete, uses_all_images=whole)
-        measured, early = [], []
-        for spec, runs in sides.items():
-            for epochs in _epochs_of(rule, runs) if runs else ():
-                measured.append(self._loss(rule, spec, runs, epochs))
-            reached = min((run.epochs for run in runs), default=0)
-            early += [self._loss(rule, spec, runs, e) for e in rule.milestones if e <= reached]
-        return verdicts.judge_values(rule, measured, pairs, early, complete=complete, uses_all_images=whole)
-
-    def _of_rule(self, rule: LossRule, spec: RunSpec) -> list[Run]:
-        """The loaded runs of some settings from the seeds that a rule names."""
-        seeds = [0] if spec.entry.exact else range(rule.seeds)
-        wanted = {dataclasses.replace(spec, seed=seed) for seed in seeds}
-        return [run for run in self.runs if run.spec in wanted]
-
-    def _loss(self, rule: LossRule, spec: RunSpec, runs: Sequence[Run], epochs: int) -> Measurement:
-        """What a rule compares: the measure of its loss after so many epochs.
-
-        Of a model with an encoder the better of its batch norms' two modes counts, chosen for these settings
-        over all seeds: it has both, where GON has one only.
-        """
-        chosen: dict[str, list[float | None]] = {}
-        modes: list[str] = [rule.quantity]
-        if rule.quantity == "validation_loss" and spec.entry.has_encoder:
-            modes.append("validation_loss_running")
-        for mode in modes:
-            chosen[mode] = [run.value(mode, epochs) for run in runs]
-        whole = [m for m in modes if all(v is not None and v > 0 for v in chosen[m])] or modes[:1]
-        quantity = min(whole, key=lambda m: sum(math.log(v) for v in chosen[m] if v is not None and v > 0))
-        label = spec.settings_label
-        name = f"{quantity}/{epochs} epochs/{len(runs)} seeds/{label}"
-        published = ""
-        if isinstance(rule, ValueRule):
-            published = rule.published.format(**dataclasses.asdict(spec))
-            name += "/published"
-        if name in self._measurements:
-            return self._measurements[name]
-        kind = QUANTITIES[quantity]
-        values = [_seed_value(run, value, "") for run, value in zip(runs, chosen[quantity], strict=True)]
-        return self._measured(name, epochs, values, kind.title, kind.unit, label, quantity, published)
-
-    def _parameters(self, spec: RunSpec) -> Measurement:
-        """Number of parameters of some settings, which follows from them alone."""
-        name = f"parameters/{spec.settings_label}"
-        if name not in self._measurements:
-            values = [SeedValue(run=None, seed=None, value=float(spec.parameters))]
-            self._measured(name, 0, values, QUANTITIES["parameters"].title, "", spec.settings_label)
-        return self._measurements[name]
-
-    @property
-    def _uses_all_images(self) -> bool:
-        return all(run.spec.uses_all_images for run in self.runs)
+        judged = judge(self.params, self.budget, self.runs, self.left_out)
+        self._judged = True
+        print("\n\n".join(words.told(judged, verdict) for verdict in judged.verdicts))
+        return judged.verdicts
 
     def save(self) -> ClaimResult:
         """Write the result; what the folder held before is replaced at once, or not at all.
@@ -482,41 +355,14 @@ class Claim:
         GonError
             If the rules of the claim were not applied, or the folder cannot be written to.
         """
-        if len(self._verdicts) != len(self.params.rules):
+        if self.params.rules and not self._judged:
             raise GonError(f"claim {self.params.name}: the notebook never calls claim.judge()")
         result = ClaimResult(
             claim=self.params.name,
-            title=self.params.title,
-            order=self.params.order,
-            part=self.params.part,
-            headline=self.params.headline,
-            primary=self.params.primary,
-            withdrawn=self.params.withdrawn,
-            method=self.params.method,
-            published=self.params.published,
-            parameters=self.params.parameters,
-            budget=BudgetSummary(
-                name=self.budget.name,
-                description=self.budget.description,
-                epochs=self.budget.epochs,
-                seeds=self.budget.seeds,
-                overrides=list(self.budget.overrides),
-                uses_all_images=self._uses_all_images,
-            ),
+            records=[run.record_name() for run in self.runs],
             measurements=list(self._measurements.values()),
             tables=self._tables,
             figures=self._figures,
-            verdicts=self._verdicts,
-            runs=[self._summary(run) for run in self.runs],
-            left_out=[
-                LeftOut(
-                    digest=request.spec.digest,
-                    dataset=DATASETS[request.spec.dataset].title,
-                    model=request.spec.model_label,
-                    reason=request.left_out or "",
-                )
-                for request in self.left_out
-            ],
         )
         write_atomically(self._work / "result.json", result.model_dump_json(indent=1) + "\n")
         try:
@@ -526,35 +372,6 @@ class Claim:
         except OSError as error:
             raise GonError(f"{self.output}: cannot write the claim result ({error})") from error
         return result
-
-    def _summary(self, run: Run) -> RunSummary:
-        """The run as the report shows it; its files are copied beside the result."""
-        store, record = run.store, run.record
-        stem, of = f"runs/{run.spec.digest}", (run.spec, record.epochs)
-        steps = f"{stem}.steps{store.steps_path(record).suffix}"
-        files = {f"{stem}.json": store.record_path(*of), steps: store.steps_path(record)}
-        images = f"{stem}.images.json"
-        if store.images_path(*of).exists():
-            files[images] = store.images_path(*of)
-        evaluations = {f"{stem}.{name}.json": store.evaluation_path(*of, name) for name in run.evaluations}
-        for name, path in (files | evaluations).items():
-            write_atomically(self._work / name, path.read_bytes())
-        digest = sha256_of_file(self._work / f"{stem}.json")
-        kept = images if images in files else None
-        return summarise(record, digest, f"{stem}.json", steps, kept, list(evaluations))
-
-
-def _epochs_of(rule: LossRule, runs: Sequence[Run]) -> list[int]:
-    """The epochs of a rule that all runs have reached; the last that they have if they reached none."""
-    reached = min(run.epochs for run in runs)
-    return [epochs for epochs in rule.epochs if epochs <= reached] or [reached]
-
-
-def _seed_value(run: Run, value: float | None, missing: str) -> SeedValue:
-    note = None if value is not None else run.diverged or missing
-    return SeedValue(
-        run=run.spec.digest, seed=None if run.exact else run.spec.seed, value=value, note=note or None
-    )
 
 
 def _cell(entry: str | Measurement | Cell) -> Cell:

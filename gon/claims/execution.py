@@ -83,7 +83,7 @@ def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
     }
     check_parameters(params)
     os.environ["GON_NOTEBOOK"] = claim  # the kernel inherits it
-    _execute(path, executed, values)
+    execute_notebook(path, executed, values)
     if not (result / "result.json").is_file():
         raise GonError(f"{path}: ran to its end without claim.save(), so there is no result")
 
@@ -103,11 +103,29 @@ def execute_explanation(name: str, executed: Path) -> None:
     GonError
         If the notebook fails; the message holds the error of the failing cell.
     """
-    _execute(notebook_path(name), executed, {})
+    execute_notebook(notebook_path(name), executed, {})
 
 
-def _execute(path: Path, executed: Path, values: dict[str, Any]) -> None:
+def execute_notebook(path: Path, executed: Path, values: dict[str, Any]) -> None:
+    """Execute a notebook, whatever it is for.
+
+    Parameters
+    ----------
+    path
+        The notebook.
+    executed
+        Where to write the executed one.
+    values
+        Parameters in place of those that its cell tagged `parameters` sets.
+
+    Raises
+    ------
+    GonError
+        If it fails; the message holds the error of the failing cell.
+    """
     make_folder(executed.parent)
+    # `gon run` sets a backend without a screen; in a kernel, which would inherit it, it hides all figures.
+    os.environ.pop("MPLBACKEND", None)
     try:
         papermill.execute_notebook(
             str(path), str(executed), parameters=values, cwd=str(path.parent), progress_bar=False

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from tqdm.auto import tqdm
 
+from gon.claims.params import Budget, Request
 from gon.claims.results import (
+    RecordName,
     recorded_value,
 )
-from gon.claims.study import PlannedRun
 from gon.errors import GonError
-from gon.files import PROJECT
+from gon.files import PROJECT, sha256_of_file
 from gon.runs.chain import Losses
 from gon.runs.progress import read_progress
 from gon.runs.record import RunRecord
@@ -38,15 +39,12 @@ class Run:
         Where it lies.
     budget_epochs
         Epochs that the budget gives a run.
-    evaluations
-        What was evaluated beside it, keys of `gon.catalogue.EVALUATIONS`.
     """
 
     spec: RunSpec
     record: RunRecord
     store: RunStore
     budget_epochs: int
-    evaluations: tuple[str, ...] = ()
 
     @property
     def epochs(self) -> int:
@@ -64,6 +62,11 @@ class Run:
     def evaluation(self, name: str) -> dict[str, float]:
         """Losses by name that an evaluation gave, a key of `gon.catalogue.EVALUATIONS`."""
         return self.store.load_evaluation(self.spec, self.record.epochs, name)
+
+    def record_name(self) -> RecordName:
+        """How a claim result names its record."""
+        path = self.store.record_path(self.spec, self.record.epochs)
+        return RecordName(run=self.spec.digest, epochs=self.record.epochs, sha256=sha256_of_file(path))
 
     @property
     def exact(self) -> bool:
@@ -107,6 +110,37 @@ class Replicates:
         return statistics.fmean(values) if values else None
 
 
+class RunLoader:
+    """Loads the runs that claims ask for at a budget, each record once.
+
+    Parameters
+    ----------
+    budget
+        The budget.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self._loaded: dict[tuple[RunSpec, int], Run] = {}
+
+    def runs(self, requests: Sequence[Request]) -> list[Run]:
+        """The recorded runs of those requests that are not left out.
+
+        Raises
+        ------
+        GonError
+            If a record is missing or damaged.
+        """
+        return [self._run(request) for request in requests if request.left_out is None]
+
+    def _run(self, request: Request) -> Run:
+        spec, epochs = request.spec, request.epochs
+        if (spec, epochs) not in self._loaded:
+            store = request.store or self.budget.run_store
+            self._loaded[spec, epochs] = Run(spec, store.load(spec, epochs), store, self.budget.epochs)
+        return self._loaded[spec, epochs]
+
+
 def _gon(what: str, *command: str) -> None:
     """Run a command of this project in a process of its own."""
     # From the root, so that the package is found in a kernel that started elsewhere.
@@ -117,16 +151,16 @@ def _gon(what: str, *command: str) -> None:
         raise GonError(f"{what} failed: {done.stderr.strip() or done.stdout.strip()}")
 
 
-def evaluate_run(run: PlannedRun, evaluation: str, store: RunStore) -> None:
+def evaluate_run(run: Request, evaluation: str, store: RunStore) -> None:
     """Make a further evaluation of a recorded run."""
     options = ["--epochs", str(run.epochs), "--store", str(store.root), "--evaluation", evaluation]
     _gon(f"evaluating {run.spec.label}", "evaluate", *run.spec.arguments(), *options)
 
 
-def train_runs(runs: Sequence[PlannedRun], store: RunStore) -> None:
+def train_runs(runs: Sequence[Request], store: RunStore) -> None:
     """Train missing runs side by side, one process of one thread per core, under one progress bar."""
 
-    def train(run: PlannedRun) -> None:
+    def train(run: Request) -> None:
         options = ["--epochs", str(run.epochs), "--store", str(store.root)]
         _gon(f"training {run.spec.label}", "train", *run.spec.arguments(), *options)
 

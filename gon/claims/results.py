@@ -1,18 +1,14 @@
-"""Claim results: the small checked file in which a notebook leaves what the report shows.
+"""Claim results: the small checked file in which a notebook leaves what it measured.
 
-One folder per claim: `result.json`, tables and figure data as CSV, figures as SVG and PDF, and a
-copy of every run record that it rests on. The templates read these and nothing else.
+One folder per claim: `result.json`, tables and figure data as CSV, figures as SVG and PDF.
 """
 
-import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pydantic
 
-from gon.claims.params import Headline, Part, Published
 from gon.claims.rules import Rule, Strict
 from gon.errors import GonError
 from gon.runs.record import RunRecord
@@ -29,55 +25,6 @@ Finding = Literal[
 ]
 Tendency = Finding | Literal["mixed"]
 Reason = Literal["epochs", "images", "seeds", "left out", "diverged", "no scatter", "overlap"]
-
-
-class RunSummary(Strict):
-    """One run behind a claim, as the report's run cards show it."""
-
-    digest: str
-    label: str
-    spec: dict[str, str | int | float]
-    epochs: int
-    """Epochs asked for."""
-    parameters: int
-    train_loss: float | None
-    """Summed squared error per image, see `gon.runs.record.RunRecord.loss`; None if the run diverged."""
-    validation_loss: float | None
-    validation_loss_running: float | None
-    """With the running statistics of the batch norms, of models with an encoder."""
-    diverged: str | None
-    """Where it diverged, in words, or None."""
-    train_seconds: float
-    """Wall time of all training steps."""
-    compute_seconds: float
-    """Time of all training steps on the device: CPU time, or the GPU's."""
-    step_milliseconds: float | None
-    """Mean of it per training step; None without a single full epoch."""
-    total_seconds: float
-    peak_memory_mib: float
-    machine: dict[str, str | int]
-    versions: dict[str, str]
-    device: str
-    dtype: str
-    threads: int
-    origin_pass: str
-    compiled: str
-    compiler: str | None
-    code: str | None
-    """SHA-256 of the source files that computed."""
-    commit: str | None
-    started: str
-    data: dict[str, str]
-    record_digest: str
-    """SHA-256 of the record's file."""
-    record: str
-    """Path of the run record, relative to the claim's folder."""
-    steps: str
-    """Path of the training loss of every step, likewise; see `gon.runs.chain.read_steps`."""
-    images: str | None
-    """Path of the images that the model made (JSON), likewise; None if they were not kept."""
-    evaluations: list[str] = []
-    """Paths of further evaluations (JSON), likewise."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +86,8 @@ class Measurement(Strict):
     values: list[SeedValue]
     recorded: str | None
     """Key of `QUANTITIES` if the records say it; None if the notebook computed it."""
-    published: float | None = None
+    published: float | None = pydantic.Field(default=None, exclude=True)
+    """The published value, from the claim's file; never written."""
 
     @property
     def runs(self) -> list[str]:
@@ -238,119 +186,34 @@ class Verdict(Strict):
     tolerance is against the published; others say nothing so early, and are not comparable."""
 
 
-class LeftOut(Strict):
-    """A run that the claim would rest on, and why it was not run."""
+class RecordName(Strict):
+    """A record that a claim rests on."""
 
-    digest: str
-    dataset: str
-    """As printed."""
-    model: str
-    """As printed, with its inner steps if more than one."""
-    reason: str
-
-
-class BudgetSummary(Strict):
-    """The budget that a claim was judged at."""
-
-    name: str
-    description: str
+    run: str
+    """Digest of the run's settings."""
     epochs: int
-    seeds: int
-    overrides: list[str]
-    uses_all_images: bool
+    sha256: str
+    """Of the record's file."""
 
 
 class ClaimResult(Strict):
-    """Everything that the report says of a claim."""
+    """What a notebook leaves: what it measured, in tables and figures, and the records that it rests on.
 
-    format: Literal[4] = 4
+    Published values, rules and budget stand in `params/`, epochs, seeds and losses in the records.
+    """
+
+    format: Literal[5] = 5
     claim: str
-    title: str
-    order: int
-    part: Part
-    headline: Headline | None
-    primary: str | None
-    """Name of the rule that the claim stands or falls with; the others are secondary."""
-    withdrawn: str | None
-    """What is not judged although it was claimed, and why."""
-    method: str
-    published: Published
-    parameters: dict[str, Any]
-    budget: BudgetSummary
+    records: list[RecordName]
     measurements: list[Measurement]
     tables: list[Table]
     figures: list[FigureFile]
-    verdicts: list[Verdict]
-    runs: list[RunSummary]
-    left_out: list[LeftOut]
-
-    def measurement(self, name: str) -> Measurement:
-        """The measurement of that name."""
-        return next(m for m in self.measurements if m.name == name)
 
     def files(self) -> list[str]:
         """Every file that the result names, and the result itself; relative to the folder."""
-        named = ["result.json"]
-        named += [table.csv for table in self.tables]
+        named = ["result.json", *(table.csv for table in self.tables)]
         named += [path for figure in self.figures for path in (figure.svg, figure.pdf, figure.csv)]
-        named += [path for run in self.runs for path in (run.record, run.steps, run.images) if path]
-        named += [path for run in self.runs for path in run.evaluations]
         return list(dict.fromkeys(named))
-
-
-def summarise(
-    record: RunRecord,
-    record_digest: str,
-    record_path: str,
-    steps: str,
-    images: str | None,
-    evaluations: Sequence[str],
-) -> RunSummary:
-    """What the report says of a run, from its record alone.
-
-    Parameters
-    ----------
-    record
-        The record.
-    record_digest
-        SHA-256 of its file.
-    record_path, steps, images, evaluations
-        Paths relative to the claim's folder; None for images that were not kept.
-    """
-    session = record.sessions[-1]
-    return RunSummary(
-        digest=record.spec.digest,
-        label=record.spec.label,
-        spec=dataclasses.asdict(record.spec),
-        epochs=record.epochs,
-        parameters=record.parameters,
-        train_loss=record.loss("train_loss", record.epochs),
-        validation_loss=record.loss("validation_loss", record.epochs),
-        validation_loss_running=record.loss("validation_loss_running", record.epochs),
-        diverged=record.divergence,
-        train_seconds=record.train_seconds,
-        compute_seconds=record.compute_seconds,
-        step_milliseconds=record.step_milliseconds,
-        total_seconds=record.train_seconds + sum(epoch.validation_seconds for epoch in record.history),
-        peak_memory_mib=max(s.peak_memory_mib for s in record.sessions),
-        machine=session.machine,
-        versions=session.versions,
-        device=session.device,
-        dtype=session.dtype,
-        threads=session.threads,
-        origin_pass=session.origin_pass,
-        compiled=session.compiled,
-        compiler=session.compiler,
-        code=session.code,
-        commit=session.commit,
-        started=session.started,
-        data=record.data,
-        record_digest=record_digest,
-        record=record_path,
-        steps=steps,
-        images=images,
-        evaluations=list(evaluations),
-    )
 
 
 def read_result(folder: Path) -> ClaimResult:

@@ -67,7 +67,6 @@ from gon.claims.decisions import (
     value_outcome,
 )
 from gon.claims.results import (
-    ClaimResult,
     Comparison,
     Finding,
     Measurement,
@@ -252,34 +251,6 @@ def judge_structural(rule: Rule, pairs: Sequence[Pair], *, complete: bool) -> Ve
         seeds=min(c.seeds for c in comparisons),
         complete=complete,
         comparisons=comparisons,
-    )
-
-
-def judge_again(verdict: Verdict, result: ClaimResult) -> Verdict:
-    """What the rule of a verdict says of the measurements of a result, which should be the verdict."""
-
-    def find(name: str, epochs: int) -> Measurement:
-        named = [m for m in result.measurements if m.name == name]
-        return next((m for m in named if m.epochs == epochs), named[0])
-
-    def pairs(comparisons: Sequence[Comparison]) -> list[Pair]:
-        return [
-            (find(c.first, c.epochs), find(c.second, c.epochs)) for c in comparisons if c.second is not None
-        ]
-
-    complete, whole = verdict.complete, result.budget.uses_all_images
-    compared = pairs(verdict.comparisons)
-    if isinstance(verdict.rule, StructuralRule):
-        return judge_structural(verdict.rule, compared, complete=complete)
-    if isinstance(verdict.rule, OrderingRule):
-        return judge_ordering(verdict.rule, compared, complete=complete, uses_all_images=whole)
-    return judge_values(
-        verdict.rule,
-        [find(c.first, c.epochs) for c in verdict.comparisons],
-        pairs(verdict.order),
-        [find(c.first, c.epochs) for c in verdict.early],
-        complete=complete,
-        uses_all_images=whole,
     )
 
 

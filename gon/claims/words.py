@@ -6,34 +6,35 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from gon.catalogue import ACTIVATIONS, EXACT_MODELS, MODELS
-from gon.claims.formats import count, counted, date, level, listed, percent, spelled
+from gon.catalogue import ACTIVATIONS, DATASETS, MODELS
+from gon.claims.formats import (
+    bounds,
+    change,
+    count,
+    counted,
+    date,
+    level,
+    listed,
+    number,
+    percent,
+    published,
+    spelled,
+)
+from gon.claims.judging import JudgedClaim
+from gon.claims.loading import Run
 from gon.claims.params import NOT_YET
 from gon.claims.results import (
     QUANTITIES,
-    ClaimResult,
     Comparison,
     Finding,
     Measurement,
     Outcome,
-    Reason,
-    RunSummary,
     Table,
     Tendency,
     Verdict,
 )
 from gon.claims.rules import OrderingRule, Rule, StructuralRule, ValueRule
 from gon.spec import RunSpec
-
-REASONS: dict[Reason, str] = {
-    "epochs": "{verdict.epochs} epoch(s) were trained, and the rule compares after {epochs}",
-    "images": "the runs used a part of the images only",
-    "seeds": "{verdict.seeds} seed(s) of the {verdict.rule.seeds} that the rule needs",
-    "left out": "some of what the rule compares was not run",
-    "diverged": "a run has no loss to compare, for instance since it diverged",
-    "no scatter": "something is the same for every seed, so that nothing can be tested",
-    "overlap": "some intervals reach across the margin or zero",
-}
 
 
 def rule_words(rule: Rule) -> str:
@@ -48,28 +49,6 @@ def rule_words(rule: Rule) -> str:
             how += f", tolerance {rule.tolerance:.0%}, in part within a factor of {rule.factor:g}"
         how += f", level {rule.alpha:g}, seeds 0 to {rule.seeds - 1}"
     return f"{rule.name} ({how}): {rule.statement}"
-
-
-def describe(verdict: Verdict) -> str:
-    """The verdict as plain text, as a notebook prints it."""
-    epochs = ", ".join(str(n) for n in getattr(verdict.rule, "epochs", []))
-    lines = [verdict.rule.statement, f"Verdict: {verdict.outcome} (the numbers point: {verdict.tendency})"]
-    lines += ["- " + REASONS[reason].format(verdict=verdict, epochs=epochs) for reason in verdict.reasons]
-    early = [c for c in verdict.early if c.finding != "not comparable"]
-    for comparison in [*verdict.comparisons, *verdict.order, *early]:
-        names = (
-            comparison.first
-            if comparison.second is None
-            else f"{comparison.first} against {comparison.second}"
-        )
-        shown = f" after {comparison.epochs} epoch(s)" if comparison.epochs else ""
-        shown += ":"
-        if comparison.relative_difference is not None:
-            shown += f" {comparison.relative_difference:+.1%}"
-        if comparison.interval is not None:
-            shown += " [{:+.1%}, {:+.1%}]".format(*comparison.interval)
-        lines.append(f"  {names}{shown} ({comparison.finding}, n = {comparison.seeds})")
-    return "\n".join(lines)
 
 
 FINDINGS: dict[Finding, str] = {
@@ -107,12 +86,6 @@ _ANSWERS: dict[Outcome, str] = {
 }
 
 
-def measured(result: ClaimResult, name: str, epochs: int) -> Measurement:
-    """The measurement of that name, after so many epochs if there are several; as the verdicts take it."""
-    named = [m for m in result.measurements if m.name == name]
-    return next((m for m in named if m.epochs == epochs), named[0])
-
-
 @dataclass(frozen=True)
 class Pair:
     """One comparison with what it compares, named in short.
@@ -144,15 +117,15 @@ class Group:
     pairs: list[Pair]
 
 
-def pairs(result: ClaimResult, comparisons: Sequence[Comparison]) -> list[Pair]:
+def pairs(claim: JudgedClaim, comparisons: Sequence[Comparison]) -> list[Pair]:
     """Comparisons with what they compare."""
     found = []
     for comparison in comparisons:
-        first = measured(result, comparison.first, comparison.epochs)
+        first = claim.measurement(comparison.first, comparison.epochs)
         if comparison.second is None:
             found.append(Pair(comparison, first, None, first.label, (first.label, "")))
             continue
-        second = measured(result, comparison.second, comparison.epochs)
+        second = claim.measurement(comparison.second, comparison.epochs)
         found.append(Pair(comparison, first, second, *_apart(first.label, second.label)))
     return found
 
@@ -174,10 +147,10 @@ def _apart(first: str, second: str) -> tuple[str, tuple[str, str]]:
     return ", ".join(part for part in shared if part != ACTIVATIONS[RunSpec.activation]), (names[0], names[1])
 
 
-def groups(result: ClaimResult, comparisons: Sequence[Comparison]) -> list[Group]:
+def groups(claim: JudgedClaim, comparisons: Sequence[Comparison]) -> list[Group]:
     """Pairs that share their first side, to be told in one sentence."""
     found: dict[tuple[str, int, str, str], list[Pair]] = {}
-    for pair in pairs(result, comparisons):
+    for pair in pairs(claim, comparisons):
         key = (pair.comparison.first, pair.comparison.epochs, pair.where, pair.names[0])
         found.setdefault(key, []).append(pair)
     return [Group(key[2], together) for key, together in found.items()]
@@ -215,34 +188,34 @@ class Answer:
     rows: list[AnswerRow]
 
 
-def answer_rows(results: Sequence[ClaimResult], result: ClaimResult, verdict: Verdict) -> Answer:
+def answer_rows(claims: Sequence[JudgedClaim], claim: JudgedClaim, verdict: Verdict) -> Answer:
     """The numbers behind an answer.
 
     Parameters
     ----------
-    results
+    claims
         All claims of the report: a published number of the same runs may stand in any of them.
-    result, verdict
+    claim, verdict
         The verdict that answers, and its claim.
     """
-    compared = pairs(result, verdict.comparisons)
+    compared = pairs(claim, verdict.comparisons)
     names = {pair.names for pair in compared}
     several = len({pair.comparison.epochs for pair in compared}) > 1
     rows, line_name, published_epochs = [], "", None
     for pair in compared:
-        line, published = _exact_line(result, pair), _published(results, pair.first)
+        line, known = _exact_line(claim, pair), _published(claims, pair.first)
         title = pair.where if len(names) == 1 and pair.where else pair.first.label
         title += f" after {counted(pair.comparison.epochs, 'epoch')}" if several else ""
         line_name = line[0] if line else line_name
-        published_epochs = published[1] if published else published_epochs
-        rows.append(AnswerRow(title, pair, line[1] if line else None, published[0] if published else None))
+        published_epochs = known[1] if known else published_epochs
+        rows.append(AnswerRow(title, pair, line[1] if line else None, known[0] if known else None))
     return Answer(names.pop() if len(names) == 1 else ("first", "second"), line_name, published_epochs, rows)
 
 
-def _exact_line(result: ClaimResult, pair: Pair) -> tuple[str, Measurement] | None:
+def _exact_line(claim: JudgedClaim, pair: Pair) -> tuple[str, Measurement] | None:
     """Name and number of a computed model that some rule compares the first side of a pair with."""
-    for verdict in result.verdicts:
-        for other in pairs(result, verdict.comparisons):
+    for verdict in claim.verdicts:
+        for other in pairs(claim, verdict.comparisons):
             line = other.second
             if line is None or not line.exact or not line.runs:
                 continue
@@ -251,13 +224,13 @@ def _exact_line(result: ClaimResult, pair: Pair) -> tuple[str, Measurement] | No
     return None
 
 
-def _published(results: Sequence[ClaimResult], measurement: Measurement) -> tuple[float, int | None] | None:
+def _published(claims: Sequence[JudgedClaim], measurement: Measurement) -> tuple[float, int | None] | None:
     """What was published for the same quantity of the same runs, and after how many epochs."""
-    for result in results:
-        for other in result.measurements:
+    for claim in claims:
+        for other in claim.measurements:
             same = other.recorded == measurement.recorded and set(other.runs) & set(measurement.runs)
             if other.published is not None and same:
-                return other.published, result.published.epochs
+                return other.published, claim.params.published.epochs
     return None
 
 
@@ -442,13 +415,14 @@ def missing_words(measurement: Measurement) -> str:
     return measurement.note or "no value"
 
 
-def left_out(result: ClaimResult) -> dict[str, dict[str, list[str]]]:
+def left_out(claim: JudgedClaim) -> dict[str, dict[str, list[str]]]:
     """What a claim would rest on and was not run: reason to data set to models."""
     found: dict[str, dict[str, list[str]]] = {}
-    for entry in result.left_out:
-        models = found.setdefault(entry.reason, {}).setdefault(entry.dataset, [])
-        if entry.model not in models:
-            models.append(entry.model)
+    for request in claim.left_out:
+        title = DATASETS[request.spec.dataset].title
+        models = found.setdefault(request.left_out or "", {}).setdefault(title, [])
+        if request.spec.model_label not in models:
+            models.append(request.spec.model_label)
     return found
 
 
@@ -461,21 +435,21 @@ def span(numbers: Iterable[int], noun: str) -> str:
     return last if len(found) == 1 else f"{count(found[0])} to {last}"
 
 
-def table_epochs(result: ClaimResult, table: Table) -> str:
+def table_epochs(claim: JudgedClaim, table: Table) -> str:
     """After how many epochs the numbers of a table stand, but for what is computed."""
     names = {cell.measurement for row in table.rows for cell in row}
-    measurements = [m for m in result.measurements if m.name in names]
+    measurements = [m for m in claim.measurements if m.name in names]
     return span((m.epochs for m in measurements if not m.exact), "epoch")
 
 
-def run_epochs(runs: Iterable[RunSummary]) -> str:
+def run_epochs(runs: Iterable[Run]) -> str:
     """How many epochs runs were trained for, but for those of models that are computed."""
-    return span((run.epochs for run in runs if run.spec["model"] not in EXACT_MODELS), "epoch")
+    return span((run.record.epochs for run in runs if not run.exact), "epoch")
 
 
-def left_out_words(results: Sequence[ClaimResult]) -> str:
+def left_out_words(claims: Sequence[JudgedClaim]) -> str:
     """How many runs were left out of all claims, and why."""
-    reasons = {entry.digest: entry.reason for result in results for entry in result.left_out}
+    reasons = {r.spec.digest: r.left_out or "" for claim in claims for r in claim.left_out}
     elsewhere = sum(reason.startswith("not part of the budget") for reason in reasons.values())
     later = sum(reason == NOT_YET for reason in reasons.values())
     without_data = len(reasons) - elsewhere - later
@@ -494,3 +468,54 @@ def left_out_words(results: Sequence[ClaimResult]) -> str:
 def workflow(edges: Sequence[tuple[str, str]]) -> str:
     """What the drawing of the workflow shows, for somebody who does not see it."""
     return "Boxes and arrows: " + "; ".join(f"{first} leads to {second}" for first, second in edges)
+
+
+def found_words(verdict: Verdict) -> str:
+    """What a rule found, in one sentence: why the verdict is open, or what it rests on."""
+    if verdict.outcome == "inconclusive":
+        return f"The verdict stays open: {'; '.join(open_reasons(verdict))}. {so_far(verdict)}"
+    ordering, value = isinstance(verdict.rule, OrderingRule), isinstance(verdict.rule, ValueRule)
+    if verdict.outcome == "reproduced":
+        what = "every comparison is as published"
+    elif verdict.outcome == "partly reproduced" and ordering:
+        what = "every pair has the published order, but whether by more than the margin is open for some"
+    elif verdict.outcome == "partly reproduced":
+        what = (
+            "the values have the published order and lie within the rule’s factor, but not all within its "
+            "tolerance"
+        )
+    elif ordering:
+        what = f"the claim is refuted: {refuted_words(verdict)}"
+    elif value:
+        what = "at least one loss has another value than the published one"
+    else:
+        what = "at least one ratio is larger than the rule’s"
+    where = rests_on(verdict)
+    return f"{where[0].upper()}{where[1:]}, {what}; the numbers {tendency_words(verdict)}."
+
+
+def told(claim: JudgedClaim, verdict: Verdict) -> str:
+    """A verdict as plain text, in the words of the page, for notebook and terminal."""
+    lines = [f"{outcome_words(verdict).capitalize()}: {verdict.rule.statement}"]
+    if verdict.outcome != "not attempted":
+        lines.append(found_words(verdict))
+    early = [look for look in verdict.early if look.finding != "not comparable"]
+    for pair in pairs(claim, [*verdict.comparisons, *early]):
+        comparison = pair.comparison
+        text = f"{pair.names[0]} {_plain(pair.first)}"
+        if pair.second is not None:
+            text += f", {pair.names[1]} {_plain(pair.second)}"
+            text = f"{pair.where}: {text}" if pair.where else text
+        elif pair.first.published is not None:
+            text += f", published {published(pair.first.published)}"
+        if comparison.epochs:
+            text += f" after {counted(comparison.epochs, 'epoch')}"
+        if comparison.relative_difference is not None:
+            text += f" ({change(comparison.relative_difference)}"
+            text += f", {bounds(comparison.interval)})" if comparison.interval else ")"
+        lines.append(f"- {text}: {(EARLY if comparison in early else FINDINGS)[comparison.finding]}")
+    return "\n".join(lines)
+
+
+def _plain(measurement: Measurement) -> str:
+    return missing_words(measurement) if measurement.value is None else number(measurement.value)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jinja2
 
+from gon.claims.study import Study
 from gon.errors import GonError
 from gon.reporting.notebook import render_notebook
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
@@ -26,7 +27,11 @@ CONTENT = (
 
 
 def build_report(
-    results: Sequence[Path], output: Path, notebooks: Sequence[Path], workflow: Path | None = None
+    study: Study,
+    results: Sequence[Path],
+    output: Path,
+    notebooks: Sequence[Path],
+    workflow: Path | None = None,
 ) -> None:
     """Make the report: page, PDF, the notebooks as pages, the data behind it, and an archive of it all.
 
@@ -34,6 +39,8 @@ def build_report(
 
     Parameters
     ----------
+    study
+        Budget and claims: the report takes published values, rules and records from them.
     results
         The claims' folders.
     output
@@ -48,7 +55,7 @@ def build_report(
     GonError
         If a result or notebook cannot be read, or the folder cannot be written to; names it.
     """
-    report = collect_report(results, notebooks)
+    report = collect_report(study, results, notebooks)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:
@@ -75,9 +82,9 @@ def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
     add_sources(folder)
     try:
         pages = {"index.html": render_page(report)}
-        claims = {claim.result.claim: claim for claim in report.claims}  # an explanation has none
+        sections = {section.name: section for section in report.sections}  # an explanation has none
         for path in notebooks:
-            pages[f"notebooks/{path.stem}.html"] = render_notebook(path, claims.get(path.stem), report)
+            pages[f"notebooks/{path.stem}.html"] = render_notebook(path, sections.get(path.stem), report)
         source = render_print(report)
     except jinja2.TemplateError as error:
         place = ""

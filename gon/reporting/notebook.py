@@ -15,20 +15,20 @@ from gon.catalogue import EXPLANATIONS
 from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting.prose import environment
-from gon.reporting.report import Claim, Report
+from gon.reporting.report import Report, Section
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _NO_ALT = "A figure of the notebook; the report describes it."
 
 
-def render_notebook(path: Path, claim: Claim | None, report: Report) -> str:
+def render_notebook(path: Path, section: Section | None, report: Report) -> str:
     """An executed notebook as an HTML document.
 
     Parameters
     ----------
     path
         The executed notebook.
-    claim
+    section
         The claim that it belongs to; None for one of `gon.catalogue.EXPLANATIONS`.
     report
         The report that it is linked from.
@@ -44,13 +44,13 @@ def render_notebook(path: Path, claim: Claim | None, report: Report) -> str:
         raise GonError(f"{path}: cannot read the notebook ({error})") from error
     exporter = HTMLExporter(template_name="basic")
     exporter.embed_images = True
-    title = claim.result.title if claim else EXPLANATIONS[path.stem]
-    alts = [figure.alt for figure in claim.result.figures] if claim else []
+    title = section.title if section else EXPLANATIONS[path.stem]
+    alts = [figure.alt for figure in section.figures] if section else []
     converted, _ = exporter.from_notebook_node(_without_traces(notebook))
     return (
         environment("html")
         .get_template("notebook.html")
-        .render(report=report, claim=claim, title=title, body=Markup(_for_reading(converted, alts)))
+        .render(report=report, section=section, title=title, body=Markup(_for_reading(converted, alts)))
     )
 
 

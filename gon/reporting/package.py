@@ -1,7 +1,6 @@
 """Package a finished report: Workflow Run RO-Crate, CODECHECK manifest, and one archive of it all."""
 
 import datetime
-import hashlib
 import shutil
 import zipfile
 from importlib.metadata import version
@@ -13,9 +12,10 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from gon.catalogue import DATASETS
-from gon.files import PROJECT
-from gon.reporting.report import Report, Run
-from gon.reporting.tables import TABLES, record_of
+from gon.files import PROJECT, sha256_of_file
+from gon.reporting.dictionary import TABLES
+from gon.reporting.report import Report
+from gon.runs.record import RunRecord
 
 ARCHIVE = "report.zip"
 CRATE = "ro-crate-metadata.json"
@@ -79,10 +79,9 @@ def _write_codecheck(report: Report, citation: dict[str, Any], path: Path) -> No
         {"file": "report.pdf", "comment": "the report for print"},
         *({"file": f"data/{name}", "comment": text} for name, (text, _) in TABLES.items()),
     ]
-    for claim in report.claims:
-        result = claim.result
-        manifest += [{"file": claim.file(t.csv), "comment": t.caption} for t in result.tables]
-        manifest += [{"file": claim.file(f.pdf), "comment": f.caption} for f in result.figures]
+    for section in report.sections:
+        manifest += [{"file": section.file(t.csv), "comment": t.caption} for t in section.tables]
+        manifest += [{"file": section.file(f.pdf), "comment": f.caption} for f in section.figures]
     content = {
         "version": "https://codecheck.org.uk/spec/config/1.0/",
         "paper": {
@@ -148,7 +147,7 @@ def _write_crate(report: Report, citation: dict[str, Any], folder: Path) -> None
         "#budget",
         "PropertyValue",
         name="budget",
-        value="; ".join([report.budget.name, *report.overrides]),
+        value="; ".join([report.budget.name, *report.budget.overrides]),
     )
     software = [
         _entity(crate, f"#software-{name}", "SoftwareApplication", name=name, version=number)
@@ -164,7 +163,7 @@ def _write_crate(report: Report, citation: dict[str, Any], folder: Path) -> None
         result=outputs,
         properties={
             "name": f"The workflow at the budget {report.budget.name}",
-            "description": f"{len(report.runs)} training runs, {len(report.claims)} notebooks and the report",
+            "description": f"{len(report.cards)} training runs, {len(report.sections)} notebooks, the report",
             "startTime": start.isoformat(),
             "endTime": end.isoformat(),
             "actionStatus": "http://schema.org/CompletedActionStatus",
@@ -184,13 +183,13 @@ def _entity(crate: ROCrate, identifier: str, kind: str, **properties: str) -> An
 
 
 def _names(report: Report) -> list[str]:
-    return [str(run.summary.spec["dataset"]) for run in report.runs]
+    return [card.spec.dataset for card in report.cards]
 
 
 def _dataset(crate: ROCrate, report: Report, name: str) -> Any:
     """A data set that the runs read, with the digests that their records hold."""
     dataset = DATASETS[name]
-    data = next(run.summary.data for run in report.runs if run.summary.spec["dataset"] == name)
+    data = next(card.run.record.data for card in report.cards if card.spec.dataset == name)
     return _entity(
         crate,
         f"#data-{name}",
@@ -204,22 +203,21 @@ def _dataset(crate: ROCrate, report: Report, name: str) -> Any:
 def _versions(report: Report) -> dict[str, str]:
     """Libraries that computed, each with every version that occurs."""
     found: dict[str, set[str]] = {}
-    for run in report.runs:
-        for name, number in run.summary.versions.items():
+    for card in report.cards:
+        for name, number in card.session.versions.items():
             found.setdefault(name, set()).add(number)
     return {name: ", ".join(sorted(numbers)) for name, numbers in found.items()}
 
 
 def _span(report: Report) -> tuple[datetime.datetime, datetime.datetime]:
     """When the first stretch of training started and the last one ended, as the records say."""
-    spans = [span for run in report.runs for span in _sessions(run)]
+    spans = [span for card in report.cards for span in _sessions(card.run.record)]
     if not spans:
         return report.moment, report.moment
     return min(start for start, _ in spans), max(end for _, end in spans)
 
 
-def _sessions(run: Run) -> list[tuple[datetime.datetime, datetime.datetime]]:
-    record = record_of(run)
+def _sessions(record: RunRecord) -> list[tuple[datetime.datetime, datetime.datetime]]:
     spans = []
     for session in record.sessions:
         start = datetime.datetime.fromisoformat(session.started)
@@ -240,5 +238,5 @@ def _write_archive(folder: Path, moment: datetime.datetime) -> None:
             entry.external_attr = 0o644 << 16
             with (folder / name).open("rb") as source, archive.open(entry, "w") as target:
                 shutil.copyfileobj(source, target)
-    digest = hashlib.sha256((folder / ARCHIVE).read_bytes()).hexdigest()
+    digest = sha256_of_file(folder / ARCHIVE)
     (folder / f"{ARCHIVE}.sha256").write_text(f"{digest}  {ARCHIVE}\n", encoding="utf-8")

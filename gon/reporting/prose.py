@@ -5,6 +5,7 @@ template's doing: Markdown in the prose, HTML in `templates/page`, Typst in `tem
 from a parameter file or a result therefore always appears as that text.
 """
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ import jinja2
 import pypandoc
 from markupsafe import Markup
 
-from gon.catalogue import EXACT_MODELS, EXPLANATIONS
+from gon.catalogue import EXPLANATIONS
 from gon.claims import formats, words
-from gon.claims.results import ClaimResult, Comparison, FigureFile, Measurement
+from gon.claims.judging import JudgedClaim
+from gon.claims.results import Comparison, FigureFile, Measurement
 from gon.errors import GonError
 from gon.files import PROJECT
-from gon.reporting import escape, tables
-from gon.reporting.report import Claim, Report, Run, environment_facts
+from gon.reporting import dictionary, escape
+from gon.reporting.report import Report, Section, environment_facts
 from gon.reporting.svg import inline_svg
 
 TEMPLATES = PROJECT / "templates"
@@ -93,10 +95,10 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         subtitle=SUBTITLE,
         FINDINGS=words.FINDINGS,
         EARLY=words.EARLY,
-        tables_of_data=tables.TABLES,
+        tables_of_data=dictionary.TABLES,
         environment_facts=environment_facts,
-        exact_models=EXACT_MODELS,
         explanations=EXPLANATIONS,
+        spec_of=dataclasses.asdict,
         **{
             function.__name__: function
             for function in (
@@ -108,9 +110,9 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
                 words.groups,
                 words.left_out,
                 words.left_out_words,
-                words.measured,
                 words.missing_words,
                 words.open_reasons,
+                words.found_words,
                 words.outcome_words,
                 words.outcomes,
                 words.pairs,
@@ -181,18 +183,8 @@ def render_markdown(report: Report, target: Target) -> str:
     """Render `templates/report.md`, with tables, figures and cards in the target's own language."""
     target_environment = environment("html" if target == "page" else "typst")
     table_numbers, figure_numbers = Counter(), Counter()
-    by_digest = {run.summary.digest: run for run in report.runs}
-
-    def run_of(digest: str) -> Run:
-        return by_digest[digest]
-
-    def home(measurement: Measurement) -> str:
-        """Anchor of the runs behind a measured number, which must have some."""
-        return report.replicates_of(measurement).anchor
-
     target_environment.globals.update(
-        run_of=run_of,
-        home=home,
+        home=report.home,
         report=report,
         tables=table_numbers,
         figures=figure_numbers,
@@ -223,9 +215,9 @@ def render_markdown(report: Report, target: Target) -> str:
         """A measured number, linked to the runs that it comes from."""
         return inline("value", measurement=measurement)
 
-    def difference(result: ClaimResult, comparison: Comparison) -> Trusted:
+    def difference(claim: JudgedClaim, comparison: Comparison) -> Trusted:
         """A relative difference, linked to the runs on both sides."""
-        return inline("difference", result=result, comparison=comparison)
+        return inline("difference", section=claim, comparison=comparison)
 
     def given(text: str) -> Trusted:
         """A text whose digits come from the parameters, and not from runs."""
@@ -247,6 +239,6 @@ def _workflow_svg(path: Path, alt: str) -> Markup:
     return Markup(inline_svg(path, "workflow-", alt))
 
 
-def _inline_svg(claim: Claim, figure: FigureFile) -> Markup:
-    prefix = f"{claim.anchor}-{escape.slug(figure.name)}-"
-    return Markup(inline_svg(claim.folder / figure.svg, prefix, escape.printable(figure.alt)))
+def _inline_svg(section: Section, figure: FigureFile) -> Markup:
+    prefix = f"{section.anchor}-{escape.slug(figure.name)}-"
+    return Markup(inline_svg(section.folder / figure.svg, prefix, escape.printable(figure.alt)))

@@ -1,30 +1,28 @@
-"""Read the claim results, check that they fit together, and copy their files."""
+"""Read the claim results and their records, judge them, and copy their files."""
 
-import math
+import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from gon.catalogue import EXPLANATIONS
-from gon.claims.checks import check
+from gon.claims.checks import check_result
 from gon.claims.deviations import load_deviations
-from gon.claims.results import (
-    RunSummary,
-    read_result,
-)
+from gon.claims.judging import judge
+from gon.claims.loading import Run, RunLoader
+from gon.claims.results import read_result
+from gon.claims.study import Study
 from gon.errors import GonError
-from gon.reporting.report import Claim, Report, Run, started
-from gon.runs.chain import read_steps
-from gon.spec import RunSpec
+from gon.reporting.report import Card, Report, Section
 
 
-def collect_report(results: Sequence[Path], notebooks: Iterable[Path]) -> Report:
-    """Read the claims' folders.
+def collect_report(study: Study, results: Sequence[Path], notebooks: Iterable[Path]) -> Report:
+    """Read the claims' folders and the records of the study, and let the rules judge.
 
     Parameters
     ----------
+    study
+        Budget, and claims with their rules and published values.
     results
         The claims' folders.
     notebooks
@@ -33,101 +31,78 @@ def collect_report(results: Sequence[Path], notebooks: Iterable[Path]) -> Report
     Raises
     ------
     GonError
-        If a result cannot be read, names something that is not there, or contradicts another one.
+        If a result cannot be read, names something that is not there, or rests on other records than those
+        that the study asks for.
     """
     if not results:
         raise GonError("there is no claim result to report on")
     executed = {path.stem for path in notebooks}
-    claims: dict[str, Claim] = {}
+    loader = RunLoader(study.budget)
+    sections: dict[str, Section] = {}
     for folder in results:
-        result = read_result(folder)
-        check(result, folder)
-        if result.claim in claims:
-            raise GonError(f"{folder}: claim {result.claim!r} stands in {claims[result.claim].folder} too")
-        claims[result.claim] = Claim(result, folder, result.claim in executed)
-    if unknown := sorted(executed - claims.keys() - EXPLANATIONS.keys()):
-        raise GonError(f"notebook {unknown[0]!r} belongs to no claim; there are {', '.join(sorted(claims))}")
-    ordered = tuple(sorted(claims.values(), key=lambda c: (c.result.order, c.result.claim)))
-    _require_one_budget(ordered)
+        section = _section(study, loader, folder, executed)
+        if section.name in sections:
+            raise GonError(f"{folder}: claim {section.name!r} stands in {sections[section.name].folder} too")
+        sections[section.name] = section
+    if unknown := sorted(executed - sections.keys() - EXPLANATIONS.keys()):
+        raise GonError(
+            f"notebook {unknown[0]!r} belongs to no claim; there are {', '.join(sorted(sections))}"
+        )
+    ordered = tuple(sections[claim.name] for claim in study.claims if claim.name in sections)
     return Report(
+        study.budget,
         ordered,
-        _runs(ordered),
+        _cards(ordered),
         deviations=tuple(load_deviations()),
         explanations=tuple(name for name in EXPLANATIONS if name in executed),
     )
 
 
-def copy_data(report: Report, output: Path) -> None:
-    """Copy every file that the report links to, one folder per claim."""
-    for claim in report.claims:
-        for path in claim.result.files():
-            target = output / claim.result.claim / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # Content only: a report is for everyone, whatever the build folder's permissions are.
-            shutil.copyfile(claim.folder / path, target)
+def _section(study: Study, loader: RunLoader, folder: Path, executed: set[str]) -> Section:
+    result = read_result(folder)
+    params = study.claim(result.claim)
+    requests = params.available(study.budget)
+    runs = loader.runs(requests)
+    check_result(result, folder, runs)
+    measured = [
+        m.model_copy(update={"published": params.published.values.get(m.name)}) for m in result.measurements
+    ]
+    left_out = [request for request in requests if request.left_out is not None]
+    judged = judge(params, study.budget, runs, left_out, measured)
+    return Section(**vars(judged), result=result, folder=folder, has_notebook=result.claim in executed)
 
 
-def _curve(path: Path, steps: int, points: int = 60) -> tuple[float, ...]:
-    """Losses of every step averaged over at most so many blocks; those that are finite."""
-    losses = pd.Series(read_steps(path)[:steps])
-    length = max(1, -(-len(losses) // points))
-    means = losses.groupby(losses.index // length).mean()
-    return tuple(float(mean) for mean in means if math.isfinite(mean))
-
-
-def _require_one_budget(claims: Sequence[Claim]) -> None:
-    """Refuse to mix budgets: the report names one in its first lines."""
-    first = claims[0]
-    for claim in claims:
-        budgets = [
-            (b.name, b.epochs, b.seeds, b.uses_all_images) for b in (first.result.budget, claim.result.budget)
-        ]
-        if budgets[0] != budgets[1]:
-            raise GonError(
-                f"claim {claim.result.claim} stands at budget {budgets[1][0]} ({budgets[1][1]} epochs, "
-                f"{budgets[1][2]} seeds), claim {first.result.claim} at {budgets[0][0]} ({budgets[0][1]} "
-                f"epochs, {budgets[0][2]} seeds); "
-                "a report has one budget: execute the notebooks again"
-            )
-
-
-def _require_same_data(first: dict[str, RunSummary], summary: RunSummary, claim: Claim) -> None:
-    """Refuse runs of one data set that saw different images."""
-    other = first.setdefault(str(summary.spec["dataset"]), summary)
-    if other.data != summary.data:
-        raise GonError(
-            f"{claim.folder / summary.record}: run {summary.digest} was trained on other data than run "
-            f"{other.digest}, though both name {summary.spec['dataset']}"
-        )
-
-
-def _runs(claims: Sequence[Claim]) -> tuple[Run, ...]:
+def _cards(sections: Sequence[Section]) -> tuple[Card, ...]:
     """Every run once, in the order of the claims."""
-    users: dict[str, list[tuple[Claim, RunSummary]]] = {}
-    for claim in claims:
-        for summary in claim.result.runs:
-            users.setdefault(summary.digest, []).append((claim, summary))
-    data_of: dict[str, RunSummary] = {}
-    runs = []
-    for digest, uses in users.items():
-        claim, summary = uses[0]
-        _require_same_data(data_of, summary, claim)
-        for other, again in uses[1:]:
-            same = summary.model_dump(include={"record", "steps", "images", "evaluations"})
-            if again.model_copy(update=same) != summary:
+    users: dict[str, tuple[Run, list[Section]]] = {}
+    data_of: dict[str, Run] = {}
+    for section in sections:
+        for run in section.runs:
+            users.setdefault(run.spec.digest, (run, []))[1].append(section)
+            # Refuse runs of one data set that saw different images.
+            other = data_of.setdefault(run.spec.dataset, run)
+            if other.record.data != run.record.data:
                 raise GonError(
-                    f"run {digest} ({summary.label}) has other numbers in claim {other.result.claim} than in "
-                    f"{claim.result.claim}; execute both notebooks again"
+                    f"{run.store.record_path(run.spec, run.record.epochs)}: run {run.spec.digest} was "
+                    f"trained on other data than run {other.spec.digest}, though both name {run.spec.dataset}"
                 )
-        images = None if summary.images is None else claim.data(summary.images)
-        files = claim.data(summary.record), claim.data(summary.steps), images
-        evaluations = {
-            path.removesuffix(".json").rpartition(".")[2]: user.data(path)
-            for user, use in uses
-            for path in use.evaluations
-        }
-        started(summary)
-        spec = RunSpec.from_mapping(summary.spec)
-        losses = _curve(claim.folder / summary.steps, summary.epochs * spec.steps_per_epoch)
-        runs.append(Run(summary, *files, evaluations, tuple(user for user, _ in uses), losses))
-    return tuple(runs)
+    return tuple(Card(run, tuple(used)) for run, used in users.values())
+
+
+def copy_data(report: Report, output: Path) -> None:
+    """Copy every file that the report links to: one folder per claim, and one store of all runs.
+
+    Content only: a report is for everyone, whatever the permissions of the build folder are.
+    """
+    for section in report.sections:
+        for name in section.result.files():
+            target = output / section.name / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(section.folder / name, target)
+    for card in report.cards:
+        folder = output / "runs" / card.spec.digest
+        folder.mkdir(parents=True)
+        for path in card.files.values():
+            shutil.copyfile(path, folder / path.name)
+    chosen = {"budget": report.budget.name, "overrides": report.budget.overrides}
+    (output / "study.json").write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")

@@ -1,35 +1,41 @@
-"""Read the claim results, check that they fit together, and lay them out for the templates."""
+"""What the templates show: sections, cards of runs, and what holds for all of them."""
 
+import dataclasses
 import datetime
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
-from gon.catalogue import DATASETS
+import numpy as np
+
+from gon.catalogue import DATASETS, EVALUATIONS
 from gon.claims.deviations import Deviation
 from gon.claims.formats import count, counted, listed
-from gon.claims.params import Headline
-from gon.claims.results import BudgetSummary, ClaimResult, Measurement, RunSummary, Verdict
-from gon.errors import GonError
+from gon.claims.judging import JudgedClaim
+from gon.claims.loading import Run
+from gon.claims.params import Budget, Headline
+from gon.claims.results import ClaimResult, FigureFile, Measurement, Table, Verdict
+from gon.files import sha256_of_file
 from gon.reporting.escape import slug
+from gon.runs.record import Session
 from gon.spec import RunSpec
 
 # Facts of an environment that depend on the model too.
 _PER_MODEL = ("device", "origin pass", "compiled")
+_CURVE_POINTS = 60
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One claim result, and where its files lie.
+class Section(JudgedClaim):
+    """One claim as a section of the report, and where its files lie.
 
     Attributes
     ----------
     result
-        The checked result.
+        What its notebook left.
     folder
         The claim's folder.
     has_notebook
@@ -41,18 +47,42 @@ class Claim:
     has_notebook: bool
 
     @property
+    def title(self) -> str:
+        """Its heading."""
+        return self.params.title
+
+    @property
+    def primary(self) -> str | None:
+        """Name of the rule that the claim stands or falls with."""
+        return self.params.primary
+
+    @property
+    def tables(self) -> list[Table]:
+        """Its tables."""
+        return self.result.tables
+
+    @property
+    def figures(self) -> list[FigureFile]:
+        """Its figures."""
+        return self.result.figures
+
+    @property
     def anchor(self) -> str:
         """The id of its section."""
-        return f"claim-{slug(self.result.claim)}"
+        return f"claim-{slug(self.name)}"
 
     @property
     def notebook(self) -> str:
         """Link to the page of its notebook."""
-        return f"notebooks/{quote(self.result.claim)}.html"
+        return f"notebooks/{quote(self.name)}.html"
+
+    def runs_of(self, figure: FigureFile) -> list[Run]:
+        """The runs behind a figure."""
+        return [run for run in self.runs if run.spec.digest in figure.runs]
 
     def file(self, path: str) -> str:
         """Where a file of the claim's folder lies in the report."""
-        return f"data/{self.result.claim}/{path}"
+        return f"data/{self.name}/{path}"
 
     def data(self, path: str) -> str:
         """Link to a file of the claim's folder."""
@@ -60,47 +90,82 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of the report, with links to its files.
+class Card:
+    """One run of the report.
 
     Attributes
     ----------
-    summary
-        The run as the claims describe it.
-    record, steps, images
-        Links to its record, to its training loss of every step, and to the images that it made.
-    evaluations
-        Links to its further evaluations, by file name.
-    claims
+    run
+        The run.
+    sections
         The claims that rest on it.
-    losses
-        Training loss averaged over blocks of steps, as its curve is drawn.
     """
 
-    summary: RunSummary
-    record: str
-    steps: str
-    images: str | None
-    evaluations: dict[str, str]
-    claims: tuple[Claim, ...]
-    losses: tuple[float, ...]
+    run: Run
+    sections: tuple[Section, ...]
+
+    @property
+    def spec(self) -> RunSpec:
+        """Its settings."""
+        return self.run.spec
 
     @property
     def anchor(self) -> str:
         """The id of its card."""
-        return f"run-{slug(self.summary.digest)}"
+        return f"run-{slug(self.spec.digest)}"
 
     @property
-    def first_loss(self) -> float:
-        """Where its curve starts."""
-        return self.losses[0]
+    def session(self) -> Session:
+        """The last stretch of its training."""
+        return self.run.record.sessions[-1]
+
+    def loss(self, quantity: str) -> float | None:
+        """The measure of a loss at its end; None if it diverged, or has none."""
+        return self.run.value(quantity)
 
     @property
-    def last_loss(self) -> float:
-        """Where its curve ends."""
-        return self.losses[-1]
+    def seconds(self) -> float:
+        """Wall time of training and validation."""
+        record = self.run.record
+        return record.train_seconds + sum(epoch.validation_seconds for epoch in record.history)
 
     @property
+    def peak_memory_mib(self) -> float:
+        """Largest memory of any session."""
+        return max(session.peak_memory_mib for session in self.run.record.sessions)
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """What lies beside its record and with it: `record`, `steps`, `images`, and evaluations by name."""
+        store, of = self.run.store, (self.spec, self.run.record.epochs)
+        named = {
+            "record": store.record_path(*of),
+            "steps": store.steps_path(self.run.record),
+            "images": store.images_path(*of),
+            **{name: store.evaluation_path(*of, name) for name in EVALUATIONS},
+        }
+        return {name: path for name, path in named.items() if path.exists()}
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Where these files lie in the report: a run's files stand once, whatever claims rest on it."""
+        return {name: f"data/runs/{self.spec.digest}/{path.name}" for name, path in self.files.items()}
+
+    @cached_property
+    def record_digest(self) -> str:
+        """SHA-256 of its record's file."""
+        return sha256_of_file(self.files["record"])
+
+    @cached_property
+    def losses(self) -> list[float]:
+        """Training loss averaged over blocks of steps, as its curve is drawn; those that are finite."""
+        losses = self.run.step_losses()
+        starts = np.arange(0, len(losses), max(1, -(-len(losses) // _CURVE_POINTS)))
+        sizes = np.diff([*starts, len(losses)])
+        means = np.add.reduceat(losses.astype(np.float64), starts) / sizes if len(losses) else starts
+        return [float(mean) for mean in means if math.isfinite(mean)]
+
+    @cached_property
     def curve(self) -> str:
         """Its training loss as points of an SVG line, 100 wide, 24 high, logarithmic; empty for one."""
         if len(self.losses) < 2 or min(self.losses) <= 0 or min(self.losses) == max(self.losses):
@@ -114,44 +179,39 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Replicates:
-    """Runs of the same settings from different seeds.
+class CardGroup:
+    """Runs of the same settings from different seeds, in the order of their seeds."""
 
-    Attributes
-    ----------
-    runs
-        The runs, in the order of their seeds.
-    """
-
-    runs: tuple[Run, ...]
+    cards: tuple[Card, ...]
 
     @property
     def anchor(self) -> str:
         """The id of what holds their cards: the card itself if there is one only."""
-        first = self.runs[0]
-        return first.anchor if len(self.runs) == 1 else f"seeds-of-{first.anchor}"
+        first = self.cards[0]
+        return first.anchor if len(self.cards) == 1 else f"seeds-of-{first.anchor}"
 
     @property
     def label(self) -> str:
         """The settings in words, without the seed where there are several."""
-        label = self.runs[0].summary.label
-        return label if len(self.runs) == 1 else re.sub(r", seed \d+$", "", label)
+        spec = self.cards[0].spec
+        return spec.label if len(self.cards) == 1 else spec.settings_label
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Where runs were trained: what is the same for all of `runs`."""
+    """Where runs were trained: what is the same for all of `cards`."""
 
     facts: dict[str, str]
-    runs: tuple[Run, ...]
+    cards: tuple[Card, ...]
 
 
 @dataclass(frozen=True)
 class Report:
     """Everything that the templates show."""
 
-    claims: tuple[Claim, ...]
-    runs: tuple[Run, ...]
+    budget: Budget
+    sections: tuple[Section, ...]
+    cards: tuple[Card, ...]
     workflow: Path | None = None
     """The drawing of the workflow (SVG)."""
     edges: tuple[tuple[str, str], ...] = ()
@@ -162,36 +222,31 @@ class Report:
     """Executed notebooks that judge no claim, of `gon.catalogue.EXPLANATIONS`."""
 
     @property
-    def budget(self) -> BudgetSummary:
-        """The budget, which all claims share."""
-        return self.claims[0].result.budget
-
-    @property
-    def overrides(self) -> list[str]:
-        """What was changed by hand for any of the claims."""
-        return list(dict.fromkeys(text for c in self.claims for text in c.result.budget.overrides))
+    def uses_all_images(self) -> bool:
+        """Whether every run saw all images."""
+        return all(card.spec.uses_all_images for card in self.cards)
 
     @property
     def published_epochs(self) -> int | None:
         """Epochs of the longest published training that a claim compares with."""
-        return max((e for c in self.claims if (e := c.result.published.epochs)), default=None)
+        return max((e for s in self.sections if (e := s.params.published.epochs)), default=None)
 
     @property
-    def verdicts(self) -> list[tuple[Claim, Verdict]]:
+    def verdicts(self) -> list[tuple[Section, Verdict]]:
         """Every verdict with its claim."""
-        return [(claim, verdict) for claim in self.claims for verdict in claim.result.verdicts]
+        return [(section, verdict) for section in self.sections for verdict in section.verdicts]
 
     @cached_property
     def facts(self) -> dict[str, str]:
         """What deviations name in braces, see `gon.claims.deviations.FACTS`."""
         versions: dict[str, set[str]] = {}
-        for run in self.runs:
-            for name, version in run.summary.versions.items():
+        for card in self.cards:
+            for name, version in card.session.versions.items():
                 versions.setdefault(name, set()).add(version)
         machines = {
-            f"{run.summary.machine.get('gpu', run.summary.machine['processor'])}, {run.summary.device}, "
-            f"{counted(run.summary.threads, 'thread')} per run"
-            for run in self.runs
+            f"{session.machine.get('gpu', session.machine['processor'])}, {session.device}, "
+            f"{counted(session.threads, 'thread')} per run"
+            for session in (card.session for card in self.cards)
         }
         images = [
             f"{count(train)} training and {count(validation)} validation images"
@@ -210,9 +265,9 @@ class Report:
         """What we do, with the facts of this report."""
         return deviation.here.format(**self.facts)
 
-    def deviations_of(self, claim: Claim) -> list[Deviation]:
+    def deviations_of(self, section: Section) -> list[Deviation]:
         """The deviations that touch a claim."""
-        return [deviation for deviation in self.deviations if claim.result.claim in deviation.claims]
+        return [deviation for deviation in self.deviations if section.name in deviation.claims]
 
     def effects(self, deviation: Deviation) -> list[Measurement]:
         """The measured numbers that show its effect; empty if they were not measured."""
@@ -220,157 +275,143 @@ class Report:
             return []
         return [
             measurement
-            for claim in self.claims
-            if claim.result.claim == deviation.measured.claim
-            for measurement in claim.result.measurements
+            for section in self.sections
+            if section.name == deviation.measured.claim
+            for measurement in section.measurements
             if measurement.name in deviation.measured.measurements
         ]
 
-    def part(self, name: str) -> list[Claim]:
+    def part(self, name: str) -> list[Section]:
         """The claims of one part of the report."""
-        return [claim for claim in self.claims if claim.result.part == name]
+        return [section for section in self.sections if section.params.part == name]
 
     @cached_property
     def shared(self) -> dict[str, str | int | float]:
         """The settings that are the same in every run."""
-        specs = [run.summary.spec for run in self.runs]
+        specs = [dataclasses.asdict(card.spec) for card in self.cards]
         return {
             key: value
             for key, value in (specs[0] if specs else {}).items()
-            if all(spec.get(key) == value for spec in specs)
+            if all(spec[key] == value for spec in specs)
         }
 
     @cached_property
-    def replicates(self) -> list[Replicates]:
+    def groups(self) -> list[CardGroup]:
         """The runs, those together that differ in their seed only."""
-        groups: dict[tuple[tuple[str, str | int | float], ...], list[Run]] = {}
-        for run in self.runs:
-            settings = tuple(item for item in run.summary.spec.items() if item[0] != "seed")
-            groups.setdefault(settings, []).append(run)
-        return [
-            Replicates(tuple(sorted(runs, key=lambda run: run.summary.spec["seed"])))
-            for runs in groups.values()
-        ]
+        found: dict[RunSpec, list[Card]] = {}
+        for card in self.cards:
+            found.setdefault(dataclasses.replace(card.spec, seed=RunSpec.seed), []).append(card)
+        return [CardGroup(tuple(sorted(cards, key=lambda card: card.spec.seed))) for cards in found.values()]
 
-    def groups(self, digests: Sequence[str]) -> list[Replicates]:
+    @property
+    def seed_counts(self) -> list[int]:
+        """How many seeds each setting was trained from, but for models that are computed."""
+        return [len(group.cards) for group in self.groups if not group.cards[0].run.exact]
+
+    def groups_of(self, digests: Sequence[str]) -> list[CardGroup]:
         """The groups that hold these runs."""
         wanted = set(digests)
-        return [group for group in self.replicates if wanted & {run.summary.digest for run in group.runs}]
+        return [group for group in self.groups if wanted & {card.spec.digest for card in group.cards}]
 
-    def replicates_of(self, measurement: Measurement) -> Replicates:
-        """The runs behind a measured number that has any."""
-        return self.groups(measurement.runs)[0]
+    def home(self, measurement: Measurement) -> str:
+        """Anchor of the runs behind a measured number, which must have some."""
+        return self.groups_of(measurement.runs)[0].anchor
 
     @property
     def left_out(self) -> int:
         """How many runs the claims would rest on that were not run."""
-        return len({entry.digest for claim in self.claims for entry in claim.result.left_out})
+        return len({request.spec.digest for section in self.sections for request in section.left_out})
 
     @property
-    def headlines(self) -> list[tuple[Claim, Headline, Verdict]]:
+    def headlines(self) -> list[tuple[Section, Headline, Verdict]]:
         """The questions that the first lines answer, with the verdict that answers each."""
         return [
-            (claim, headline, verdict)
-            for claim in self.claims
-            if (headline := claim.result.headline) is not None
-            for verdict in claim.result.verdicts
+            (section, headline, verdict)
+            for section in self.sections
+            if (headline := section.params.headline) is not None
+            for verdict in section.verdicts
             if verdict.rule.name == headline.rule
         ]
 
     @property
     def datasets(self) -> list[str]:
         """Titles of the data sets used."""
-        names = dict.fromkeys(str(run.summary.spec.get("dataset", "")) for run in self.runs)
-        return [DATASETS[name].title if name in DATASETS else name for name in names]
+        return [DATASETS[name].title for name in dict.fromkeys(card.spec.dataset for card in self.cards)]
 
     @property
     def split_sizes(self) -> list[tuple[int, int]]:
         """Training and validation images used, every combination that occurs."""
-        sizes = [
-            (run.summary.spec.get("train_images"), run.summary.spec.get("validation_images"))
-            for run in self.runs
-        ]
-        return sorted({(a, b) for a, b in sizes if isinstance(a, int) and isinstance(b, int)})
+        sizes = {(card.spec.train_images, card.spec.validation_images) for card in self.cards}
+        return sorted((a, b) for a, b in sizes if a is not None and b is not None)
 
     @property
     def parameters(self) -> list[tuple[int, int]]:
         """Trained parameters of the GON on grey-scale images by latent size."""
         plain = ("gon", 1, RunSpec.width)
-        pairs = {
-            (run.summary.spec.get("latent_dim"), run.summary.parameters)
-            for run in self.runs
-            if (run.summary.spec.get("model"), _channels(run.summary), run.summary.spec.get("width")) == plain
-        }
-        return sorted((latent, count) for latent, count in pairs if isinstance(latent, int))
+        return sorted(
+            {
+                (card.spec.latent_dim, card.run.record.parameters)
+                for card in self.cards
+                if (card.spec.model, DATASETS[card.spec.dataset].channels, card.spec.width) == plain
+            }
+        )
 
     @property
     def total_seconds(self) -> float:
         """Wall time of all runs, one after the other."""
-        return sum(run.summary.total_seconds for run in self.runs)
+        return sum(card.seconds for card in self.cards)
 
     @property
     def peak_memory_mib(self) -> float:
         """Largest memory of any run."""
-        return max((run.summary.peak_memory_mib for run in self.runs), default=0.0)
+        return max((card.peak_memory_mib for card in self.cards), default=0.0)
 
     @property
     def step_milliseconds(self) -> list[float]:
-        """Mean wall time of a step, one number per run that has one, in ascending order."""
-        return sorted(ms for run in self.runs if (ms := run.summary.step_milliseconds) is not None)
+        """Mean time of a step on the device, one number per run that has one, in ascending order."""
+        return sorted(ms for card in self.cards if (ms := card.run.record.step_milliseconds) is not None)
 
     @property
     def moment(self) -> datetime.datetime:
         """When the last run started: the report's date, so that the same runs give the same bytes."""
-        moments = [started(run.summary) for run in self.runs]
+        moments = [datetime.datetime.fromisoformat(card.session.started) for card in self.cards]
         return max(moments, default=datetime.datetime.fromtimestamp(0, datetime.UTC))
 
     @cached_property
     def environments(self) -> list[Environment]:
         """The runs by where they were trained."""
-        groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
-        for run in self.runs:
-            facts = environment_facts(run.summary).items()
-            groups.setdefault(tuple(fact for fact in facts if fact[0] not in _PER_MODEL), []).append(run)
+        groups: dict[tuple[tuple[str, str], ...], list[Card]] = {}
+        for card in self.cards:
+            facts = environment_facts(card.session).items()
+            groups.setdefault(tuple(fact for fact in facts if fact[0] not in _PER_MODEL), []).append(card)
         return [
             Environment(
                 {
                     **dict(facts),
                     **{
-                        key: " or ".join(dict.fromkeys(environment_facts(run.summary)[key] for run in runs))
+                        key: " or ".join(
+                            dict.fromkeys(environment_facts(card.session)[key] for card in cards)
+                        )
                         for key in _PER_MODEL
                     },
                 },
-                tuple(runs),
+                tuple(cards),
             )
-            for facts, runs in groups.items()
+            for facts, cards in groups.items()
         ]
 
 
-def _channels(summary: RunSummary) -> int | None:
-    dataset = DATASETS.get(str(summary.spec.get("dataset")))
-    return dataset.channels if dataset else None
-
-
-def environment_facts(summary: RunSummary) -> dict[str, str]:
-    """Machine, versions and way of computing of a run, in words."""
+def environment_facts(session: Session) -> dict[str, str]:
+    """Machine, versions and way of computing of a session, in words."""
     return {
         **{
             key.replace("_gib", " (GiB)").replace("_", " "): str(value)
-            for key, value in summary.machine.items()
+            for key, value in session.machine.items()
         },
-        "versions": ", ".join(f"{name} {version}" for name, version in summary.versions.items()),
-        "device": f"{summary.device}, {summary.dtype}",
-        "threads per run": str(summary.threads),
-        "origin pass": summary.origin_pass,
-        "compiled": summary.compiled,
-        "commit": summary.commit or "not in a git checkout",
+        "versions": ", ".join(f"{name} {version}" for name, version in session.versions.items()),
+        "device": f"{session.device}, {session.dtype}",
+        "threads per run": str(session.threads),
+        "origin pass": session.origin_pass,
+        "compiled": session.compiled,
+        "commit": session.commit or "not in a git checkout",
     }
-
-
-def started(run: RunSummary) -> datetime.datetime:
-    """When a run started."""
-    try:
-        moment = datetime.datetime.fromisoformat(run.started)
-    except ValueError as error:
-        raise GonError(f"run {run.digest}: started: {run.started!r} is no ISO 8601 time") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,195 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gon.reporting.report import Claim, Report, Run
-from gon.runs.chain import read_steps
-from gon.runs.record import RunRecord
-from gon.runs.store import read_record
-from gon.spec import RunSpec
+from gon.reporting.dictionary import FIGURE_COLUMNS, TABLES, Column
+from gon.reporting.report import Card, Report, Section
 
-SSE = "summed squared error per image"
-
-
-@dataclass(frozen=True)
-class Column:
-    """What a column holds: its type in the terms of Frictionless Table Schema, meaning, and unit."""
-
-    type: str
-    description: str
-    unit: str = ""
-
-
-RUN = Column("string", "Digest of the run's settings; `#run-<digest>` is its card on the page")
-SEED = Column("integer", "Random seed; empty for a model that is computed")
-TRAIN = Column("number", "Training loss", SSE)
-VALIDATION = Column("number", "Validation loss", SSE)
-
-SETTINGS = {
-    "dataset": Column("string", "Data set"),
-    "model": Column("string", "Model"),
-    "latent_dim": Column("integer", "Size of the latent vector"),
-    "width": Column("integer", "Channels of the decoder's last hidden layer, or units of a hidden layer"),
-    "activation": Column("string", "Activation function of the decoder"),
-    "inner_steps": Column("integer", "Gradient steps from the origin to the latent"),
-    "learning_rate": Column("number", "Step size of Adam"),
-    "batch_size": Column("integer", "Images per step"),
-    "seed": Column("integer", "Random seed of initial weights and batches"),
-    "split": Column("string", "What is trained and validated on"),
-    "train_images": Column("integer", "Training images used"),
-    "validation_images": Column("integer", "Validation images used"),
-    "numerics": Column("integer", "Version of the arithmetic"),
-}
-
-TABLES: dict[str, tuple[str, dict[str, Column]]] = {
-    "runs.csv": (
-        "Every run of the report, one row each.",
-        {
-            "run": RUN,
-            "label": Column("string", "The run in words"),
-            **SETTINGS,
-            "epochs": Column("integer", "Epochs asked for"),
-            "parameters": Column("integer", "Trained parameters"),
-            "train_loss": dataclasses.replace(
-                TRAIN, description="Training loss of the last epoch; from 50 epochs on, mean of the last five"
-            ),
-            "validation_loss": dataclasses.replace(VALIDATION, description="Validation loss, likewise"),
-            "validation_loss_running": dataclasses.replace(
-                VALIDATION, description="The same with the running statistics of the batch norms"
-            ),
-            "diverged": Column("string", "Where the loss stopped being finite; empty if it did not"),
-            "train_seconds": Column("number", "Wall time of all training steps", "s"),
-            "total_seconds": Column("number", "Wall time of training and validation", "s"),
-            "compute_seconds": Column("number", "CPU time of all training steps, or the GPU's", "s"),
-            "step_milliseconds": Column("number", "Mean of it per training step", "ms"),
-            "peak_memory_mib": Column("number", "Largest resident memory of the process", "MiB"),
-            "device": Column("string", "What it ran on"),
-            "dtype": Column("string", "Floating-point type"),
-            "threads": Column("integer", "Threads of the process"),
-            "origin_pass": Column("string", "Implementation of the latent"),
-            "compiled": Column("string", "Whether the step was compiled, and from which epoch on"),
-            "compiler": Column("string", "The compiler that did it"),
-            "code": Column("string", "SHA-256 of the source files that computed"),
-            "machine": Column("string", "Processor, cores, memory and system"),
-            "versions": Column("string", "Versions of Python and of the libraries that compute"),
-            "commit": Column("string", "Commit of the project"),
-            "started": Column("datetime", "Start of the last stretch of training, UTC"),
-            "record_digest": Column("string", "SHA-256 of the record's file"),
-            "claims": Column("string", "Claims that rest on it"),
-        },
-    ),
-    "measurements.csv": (
-        "Every measured number, one row for each run behind it.",
-        {
-            "claim": Column("string", "The claim"),
-            "measurement": Column("string", "Name of the number, unique within the claim"),
-            "label": Column("string", "What was measured on"),
-            "quantity": Column("string", "What was measured"),
-            "unit": Column("string", "Its unit"),
-            "epochs": Column("integer", "Epochs of training that it stands for"),
-            "run": RUN,
-            "seed": SEED,
-            "value": Column("number", "What this run gave, in the unit of the row"),
-            "mean": Column("number", "Mean over the seeds, in the unit of the row"),
-            "low": Column("number", "Lower end of its 95% confidence interval, in the unit of the row"),
-            "high": Column("number", "Upper end of its 95% confidence interval, in the unit of the row"),
-            "n": Column("integer", "Number of runs behind the mean"),
-            "note": Column("string", "Why there is no value"),
-            "published": Column("number", "The published value, in the unit of the row"),
-        },
-    ),
-    "verdicts.csv": (
-        "Every verdict, one row for each comparison that its rule makes.",
-        {
-            "claim": Column("string", "The claim"),
-            "rule": Column("string", "The rule"),
-            "kind": Column(
-                "string",
-                "ordering: pairs are compared; value: with published values; structural: exact counts",
-            ),
-            "primary": Column("boolean", "Whether the claim stands or falls with this rule"),
-            "level": Column("number", "Level of the rule; its intervals have the confidence 1 less this"),
-            "version": Column("integer", "Version of the rule"),
-            "date": Column("date", "When that version was declared"),
-            "outcome": Column("string", "The verdict"),
-            "tendency": Column("string", "Where the numbers point"),
-            "reasons": Column("string", "Why the verdict is open"),
-            "first": Column("string", "Measurement published to be lower, or compared with its value"),
-            "second": Column("string", "Measurement published to be higher"),
-            "epochs": Column("integer", "After how many epochs; 0 for what needs no training"),
-            "n": Column("integer", "Pairs or values compared"),
-            "relative_difference": Column("number", "Geometric mean of the ratios, minus 1"),
-            "low": Column("number", "Lower end of its confidence interval, of the rule's level"),
-            "high": Column("number", "Upper end of its confidence interval, of the rule's level"),
-            "effect_size": Column("number", "Cohen's d of the paired log ratios"),
-            "p_reproduced": Column(
-                "number", "That the first is not lower by the margin, or the value outside the tolerance"
-            ),
-            "p_refuted": Column(
-                "number",
-                "That the pair is neither equal within the margin nor the other way round, or the value "
-                "within the tolerance (adjusted for all comparisons of the rule)",
-            ),
-            "finding": Column("string", "What the comparison says"),
-        },
-    ),
-    "deviations.csv": (
-        "Every way in which the set-up differs from the published one.",
-        {
-            "name": Column("string", "Its name; `#deviation-<name>` is its row on the page"),
-            "what": Column("string", "What differs"),
-            "published": Column("string", "What the report says"),
-            "source": Column("string", "Where the published set-up stands"),
-            "code": Column("string", "What the authors' code does"),
-            "here": Column("string", "What we do"),
-            "effect": Column("string", "Its expected effect, and why"),
-            "measured": Column("string", "Measured numbers that show the effect: name and mean"),
-            "claims": Column("string", "Claims whose results it touches"),
-        },
-    ),
-    "curves.parquet": (
-        "Losses and times of every epoch of every run.",
-        {
-            "run": RUN,
-            "epoch": Column("integer", "Number of the epoch, from 1"),
-            "train_loss": dataclasses.replace(TRAIN, description="Mean over the steps of the epoch"),
-            "validation_loss": dataclasses.replace(VALIDATION, description="After the epoch"),
-            "train_seconds": Column("number", "Wall time of the steps", "s"),
-            "validation_seconds": Column("number", "Wall time of the validation", "s"),
-            "validation_loss_running": dataclasses.replace(
-                VALIDATION, description="After the epoch, with the running statistics of the batch norms"
-            ),
-            "train_cpu_seconds": Column("number", "CPU time of the steps", "s"),
-            "validation_cpu_seconds": Column("number", "CPU time of the validation", "s"),
-            "train_gpu_seconds": Column("number", "Time of the steps on a GPU's clock", "s"),
-        },
-    ),
-    "steps.parquet": (
-        "Training loss of every step of every run.",
-        {"run": RUN, "step": Column("integer", "Number of the step, from 1"), "train_loss": TRAIN},
-    ),
-}
-"""Tables over the whole report: description and columns by file name."""
-
-FIGURE_COLUMNS = {
-    "epoch": Column("number", "Position on the axis, in epochs"),
-    "seconds": Column("number", "Position on the axis, in seconds of training", "s"),
-    "train_loss": dataclasses.replace(TRAIN, description="Training loss, averaged over blocks of steps"),
-    "validation_loss": VALIDATION,
-    "low": Column("number", "Lower end of the 95% confidence interval of the loss", SSE),
-    "high": Column("number", "Upper end of the 95% confidence interval of the loss", SSE),
-    "n": Column("integer", "Seeds behind the mean"),
-    "panel": Column("string", "Panel of the figure"),
-    "curve": Column("string", "Line of the figure"),
-    "model": Column("string", "Model"),
-    "image": Column("integer", "Number of the image, from 0"),
-    "row": Column("integer", "Row of the figure, from 1"),
-    "mean_pixel": Column("number", "Mean of the image's pixels, from 0 to 255"),
-    "squared_error_of_shown_pixels": Column(
-        "number", "Summed squared error of the image as shown, pixels from 0 to 1"
-    ),
-}
-"""Columns of the data behind figures."""
-
+LOSSES = ("train_loss", "validation_loss", "validation_loss_running")
 _ARROW = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64()}
 
 
@@ -229,8 +43,11 @@ def write_tables(report: Report, folder: Path) -> None:
     resources = [_resource(name, description, columns) for name, (description, columns) in TABLES.items()]
     if report.workflow is not None:
         resources += [_resource(f"workflow.{kind}", "Drawing of the workflow") for kind in ("svg", "pdf")]
-    for claim in report.claims:
-        resources += _claim_resources(claim)
+    resources.append(_resource("study.json", "The budget, and what was changed by hand"))
+    for section in report.sections:
+        resources += _claim_resources(section)
+    for card in report.cards:
+        resources += _run_resources(card)
     package = {
         "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
         "name": "gon-report-data",
@@ -244,16 +61,27 @@ def write_tables(report: Report, folder: Path) -> None:
 
 def _runs(report: Report) -> list[dict[str, Any]]:
     rows = []
-    for run in report.runs:
-        summary = run.summary
+    for card in report.cards:
+        record, session = card.run.record, card.session
         rows.append(
             {
-                **summary.model_dump(),
-                **summary.spec,
-                "run": summary.digest,
-                "machine": "; ".join(f"{key} {value}" for key, value in summary.machine.items()),
-                "versions": "; ".join(f"{key} {value}" for key, value in summary.versions.items()),
-                "claims": "; ".join(claim.result.claim for claim in run.claims),
+                **dataclasses.asdict(card.spec),
+                **dataclasses.asdict(session),
+                "run": card.spec.digest,
+                "label": card.spec.label,
+                "epochs": record.epochs,
+                "parameters": record.parameters,
+                **{key: card.loss(key) for key in LOSSES},
+                "diverged": record.divergence,
+                "train_seconds": record.train_seconds,
+                "total_seconds": card.seconds,
+                "compute_seconds": record.compute_seconds,
+                "step_milliseconds": record.step_milliseconds,
+                "peak_memory_mib": card.peak_memory_mib,
+                "machine": "; ".join(f"{key} {value}" for key, value in session.machine.items()),
+                "versions": "; ".join(f"{key} {value}" for key, value in session.versions.items()),
+                "record_digest": card.record_digest,
+                "claims": "; ".join(section.name for section in card.sections),
             }
         )
     return rows
@@ -263,7 +91,7 @@ def _measurements(report: Report) -> list[dict[str, Any]]:
     return [
         {
             **measurement.model_dump(include={"label", "quantity", "unit", "epochs", "published"}),
-            "claim": claim.result.claim,
+            "claim": section.name,
             "measurement": measurement.name,
             "run": entry.run,
             "seed": entry.seed,
@@ -274,21 +102,21 @@ def _measurements(report: Report) -> list[dict[str, Any]]:
             "high": measurement.interval[1] if measurement.interval else None,
             "n": measurement.seeds,
         }
-        for claim in report.claims
-        for measurement in claim.result.measurements
+        for section in report.sections
+        for measurement in section.measurements
         for entry in measurement.values
     ]
 
 
 def _verdicts(report: Report) -> list[dict[str, Any]]:
     rows = []
-    for claim, verdict in report.verdicts:
+    for section, verdict in report.verdicts:
         rule = verdict.rule
         common = {
-            "claim": claim.result.claim,
+            "claim": section.name,
             "rule": rule.name,
             "kind": rule.kind,
-            "primary": rule.name == claim.result.primary,
+            "primary": rule.name == section.primary,
             "level": getattr(rule, "alpha", None),
             "version": rule.version,
             "date": rule.date.isoformat(),
@@ -322,12 +150,6 @@ def _deviations(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def record_of(run: Run) -> RunRecord:
-    """The record of a run, which `collect_report` has checked."""
-    path = run.claims[0].folder / run.summary.record
-    return read_record(path, {})
-
-
 def _schema(name: str) -> pa.Schema:
     """Types and meaning of a table's columns, as they stand in a Parquet file."""
     return pa.schema(
@@ -344,9 +166,9 @@ def _schema(name: str) -> pa.Schema:
 
 def _write_curves(report: Report, path: Path) -> None:
     rows = [
-        {"run": run.summary.digest, **dataclasses.asdict(epoch)}
-        for run in report.runs
-        for epoch in record_of(run).history
+        {"run": card.spec.digest, **dataclasses.asdict(epoch)}
+        for card in report.cards
+        for epoch in card.run.record.history
     ]
     pq.write_table(pa.Table.from_pylist(rows, _schema(path.name)), path, compression="zstd")
 
@@ -355,10 +177,13 @@ def _write_steps(report: Report, path: Path) -> None:
     schema = _schema(path.name)
     # One row group per run: no more than one run is in memory, and one can be read alone.
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for run in report.runs:
-            losses = read_steps(run.claims[0].folder / run.summary.steps)
-            losses = losses[: RunSpec.from_mapping(run.summary.spec).steps_per_epoch * run.summary.epochs]
-            columns = [[run.summary.digest] * len(losses), np.arange(1, len(losses) + 1), losses]
+        for card in report.cards:
+            losses = card.run.step_losses()
+            columns = [
+                pa.repeat(card.spec.digest, len(losses)),
+                np.arange(1, len(losses) + 1),
+                losses,
+            ]
             arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
@@ -389,27 +214,30 @@ def _resource(path: str, description: str, columns: Mapping[str, Column] | None 
     return resource
 
 
-def _claim_resources(claim: Claim) -> list[dict[str, Any]]:
-    result, folder = claim.result, claim.result.claim
-    resources = [_resource(f"{folder}/result.json", f"All that the report says of the claim: {result.title}")]
-    for table in result.tables:
-        columns = _columns_of(claim.folder / table.csv, {})
+def _claim_resources(section: Section) -> list[dict[str, Any]]:
+    folder = section.name
+    resources = [_resource(f"{folder}/result.json", f"What the notebook measured: {section.title}")]
+    for table in section.tables:
+        columns = _columns_of(section.folder / table.csv, {})
         resources.append(_resource(f"{folder}/{table.csv}", table.caption, columns))
-    for figure in result.figures:
-        columns = _columns_of(claim.folder / figure.csv, FIGURE_COLUMNS)
+    for figure in section.figures:
+        columns = _columns_of(section.folder / figure.csv, FIGURE_COLUMNS)
         resources.append(
             _resource(f"{folder}/{figure.csv}", f"Data of the figure: {figure.caption}", columns)
         )
         resources.append(_resource(f"{folder}/{figure.svg}", f"Figure: {figure.caption}"))
         resources.append(_resource(f"{folder}/{figure.pdf}", f"Figure: {figure.caption}"))
-    for run in result.runs:
-        resources.append(_resource(f"{folder}/{run.record}", f"Record of the run {run.label}"))
-        resources.append(_resource(f"{folder}/{run.steps}", f"Loss of every step of the run {run.label}"))
-        if run.images is not None:
-            resources.append(_resource(f"{folder}/{run.images}", f"Images made by the run {run.label}"))
-        for path in run.evaluations:
-            resources.append(_resource(f"{folder}/{path}", f"Further evaluation of the run {run.label}"))
     return resources
+
+
+def _run_resources(card: Card) -> list[dict[str, Any]]:
+    what = {"record": "Record of", "steps": "Loss of every step of", "images": "Images made by"}
+    return [
+        _resource(
+            link.removeprefix("data/"), f"{what.get(name, 'Further evaluation of')} the run {card.spec.label}"
+        )
+        for name, link in card.links.items()
+    ]
 
 
 def _columns_of(path: Path, known: Mapping[str, Column]) -> dict[str, Column]:

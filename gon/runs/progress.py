@@ -5,11 +5,13 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gon.files import write_atomically
 from gon.spec import RunSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class ProgressWriter:
         )
         write_progress(path, self.progress)
 
-    def update(self, step: int, epoch_losses: Tensor) -> None:
+    def update(self, step: int, epoch_losses: "Tensor") -> None:
         """Note that `step` steps are done, with the losses of this epoch's so far."""
         now = time.time()
         if now - self.progress.updated < _PROGRESS_SECONDS:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from gon.catalogue import DATASETS, MILESTONES
 from gon.errors import GonError, UsageError
 from gon.files import sealed
-from gon.spec import RunSpec
+from gon.spec import RunSpec, meaning
 
 RECORD_FORMAT = 5
 """Of the records that are written. Every format from `OLDEST_FORMAT` on stays readable."""
@@ -28,39 +28,41 @@ _SINCE_5 = {"since": 5}
 """Metadata of a field that records have from format 5 on."""
 
 
+SSE = "summed squared error per image"
+"""The unit of every loss."""
+
+
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of a trajectory. Losses are summed squared errors per image.
+    """One epoch of a trajectory."""
 
-    Attributes
-    ----------
-    epoch
-        Number of the epoch, from 1.
-    train_loss
-        Mean over the epoch's steps of the loss that each step minimised.
-    validation_loss
-        Mean over all validation images after the epoch, with the statistics of the batch; None where the
-        model is validated at milestones only.
-    train_seconds, validation_seconds
-        Wall time of the steps and of the validation.
-    validation_loss_running
-        The same with the running statistics of the training, for models with an encoder; None for others.
-    train_cpu_seconds, validation_cpu_seconds
-        Time that the process had a processor for; None in records of format 4. A busy machine does not
-        make it longer.
-    train_gpu_seconds
-        Time between the first and the last step on a GPU's own clock; None without a GPU.
-    """
-
-    epoch: int
-    train_loss: float
-    validation_loss: float | None
-    train_seconds: float
-    validation_seconds: float
-    validation_loss_running: float | None = field(default=None, metadata=_SINCE_5)
-    train_cpu_seconds: float | None = field(default=None, metadata=_SINCE_5)
-    validation_cpu_seconds: float | None = field(default=None, metadata=_SINCE_5)
-    train_gpu_seconds: float | None = field(default=None, metadata=_SINCE_5)
+    epoch: int = meaning("Number of the epoch, from 1")
+    train_loss: float = meaning("Mean over the epoch's steps of the loss that each step minimised", SSE)
+    validation_loss: float | None = meaning(
+        "Mean over all validation images after the epoch, with the statistics of the batch; none where the "
+        "model is validated at milestones only",
+        SSE,
+    )
+    train_seconds: float = meaning("Wall time of the steps", "s")
+    validation_seconds: float = meaning("Wall time of the validation", "s")
+    validation_loss_running: float | None = meaning(
+        "The validation loss with the running statistics of the training, of models with an encoder",
+        SSE,
+        default=None,
+        metadata=_SINCE_5,
+    )
+    train_cpu_seconds: float | None = meaning(
+        "Time of the steps on the processor, which a busy machine does not make longer",
+        "s",
+        default=None,
+        metadata=_SINCE_5,
+    )
+    validation_cpu_seconds: float | None = meaning(
+        "Time of the validation on the processor", "s", default=None, metadata=_SINCE_5
+    )
+    train_gpu_seconds: float | None = meaning(
+        "Time of the steps on a GPU's own clock; none without a GPU", "s", default=None, metadata=_SINCE_5
+    )
 
     @property
     def compute_seconds(self) -> float:
@@ -73,48 +75,35 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Session:
-    """One uninterrupted stretch of training: which epochs, on what, with which versions.
+    """One uninterrupted stretch of training: which epochs, on what, with which versions."""
 
-    Attributes
-    ----------
-    first_epoch, last_epoch
-        The epochs that it trained, both included.
-    started
-        When it started, ISO 8601 in UTC.
-    peak_memory_mib
-        Largest resident memory of the process, in MiB.
-    machine
-        Processor (name, vendor, family, model, stepping), the instruction sets that it has and those that
-        torch and oneDNN may use, memory, operating system, cores.
-    versions
-        Versions of Python and of the libraries that compute.
-    device, dtype, threads, origin_pass
-        What ran: "cpu" or "cuda", "float32" or "float64", threads per process, and which implementation
-        of the latent ("none" for models whose latent is no gradient).
-    compiled
-        Whether the step was compiled, and if so from which epoch on, or why not.
-    commit
-        Git commit of the project, with "+changes" where the work tree differed; None outside git.
-    compiler
-        The C++ compiler that compiled the step; None where none did.
-    code
-        SHA-256 of the source files that compute; None in records of format 4.
-    """
-
-    first_epoch: int
-    last_epoch: int
-    started: str
-    peak_memory_mib: float
-    machine: dict[str, str | int]
-    versions: dict[str, str]
-    device: str
-    dtype: str
-    threads: int
-    origin_pass: str
-    compiled: str
-    commit: str | None
-    compiler: str | None = field(default=None, metadata=_SINCE_5)
-    code: str | None = field(default=None, metadata=_SINCE_5)
+    first_epoch: int = meaning("The first epoch that it trained")
+    last_epoch: int = meaning("The last epoch that it trained")
+    started: str = meaning("When it started, ISO 8601 in UTC")
+    peak_memory_mib: float = meaning("Largest resident memory of the process", "MiB")
+    machine: dict[str, str | int] = meaning(
+        "Processor (name, vendor, family, model, stepping), the instruction sets that it has and those that "
+        "torch and oneDNN may use, memory, operating system, cores"
+    )
+    versions: dict[str, str] = meaning("Versions of Python and of the libraries that compute")
+    device: str = meaning("What it ran on: cpu or cuda")
+    dtype: str = meaning("Floating-point type: float32 or float64")
+    threads: int = meaning("Threads of the process")
+    origin_pass: str = meaning(
+        "Implementation of the latent; none for models whose latent is no gradient at the origin"
+    )
+    compiled: str = meaning("Whether the step was compiled, and if so from which epoch on, or why not")
+    commit: str | None = meaning(
+        "Git commit of the project, with +changes where the work tree differed; none outside git"
+    )
+    compiler: str | None = meaning(
+        "The C++ compiler that compiled the step; none where none did", default=None, metadata=_SINCE_5
+    )
+    code: str | None = meaning(
+        "SHA-256 of the source files that compute; none in records of format 4",
+        default=None,
+        metadata=_SINCE_5,
+    )
 
     @property
     def kind(self) -> dict[str, str | int]:

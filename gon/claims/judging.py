@@ -1,0 +1,171 @@
+"""Judge a claim: its rules compare what its runs gave, pair by pair, and nothing that a notebook chose."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gon.claims import verdicts
+from gon.claims.loading import Run
+from gon.claims.measuring import recorded_measurement, seed_value
+from gon.claims.params import Budget, ClaimParams, Request
+from gon.claims.results import Measurement, SeedValue, Verdict
+from gon.claims.rules import LossRule, OrderingRule, Rule, StructuralRule, ValueRule
+from gon.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class JudgedClaim:
+    """A claim with the runs that it rests on, and what its rules say of them.
+
+    Attributes
+    ----------
+    params
+        The claim, its rules and published values.
+    runs
+        The runs.
+    left_out
+        What it would rest on besides, and why it does not.
+    measurements
+        What was measured: by the notebook, and what the rules compare.
+    verdicts
+        What each rule says, in their order.
+    """
+
+    params: ClaimParams
+    runs: tuple[Run, ...]
+    left_out: tuple[Request, ...]
+    measurements: tuple[Measurement, ...]
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def name(self) -> str:
+        """The claim's name."""
+        return self.params.name
+
+    def measurement(self, name: str, epochs: int | None = None) -> Measurement:
+        """The measurement of that name; if there are several, that after so many epochs."""
+        named = [m for m in self.measurements if m.name == name]
+        return next((m for m in named if m.epochs == epochs), named[0])
+
+
+def judge(
+    params: ClaimParams,
+    budget: Budget,
+    runs: Sequence[Run],
+    left_out: Sequence[Request],
+    measured: Sequence[Measurement] = (),
+) -> JudgedClaim:
+    """Let each rule of a claim judge the runs that it speaks of.
+
+    Parameters
+    ----------
+    params, budget
+        The claim, and the budget that it is judged at.
+    runs
+        All its runs.
+    left_out
+        What was left out.
+    measured
+        What the notebook measured; no rule looks at it.
+    """
+    found = _Judge(params, budget, runs)
+    verdicts_found = tuple(found.verdict(rule) for rule in params.rules)
+    together = (*measured, *found.measurements.values())
+    return JudgedClaim(params, tuple(runs), tuple(left_out), together, verdicts_found)
+
+
+class _Judge:
+    """Applies the rules of a claim to its runs.
+
+    Parameters
+    ----------
+    params
+        The claim with its rules.
+    budget
+        At which budget.
+    runs
+        The runs that it rests on, all of them; a rule takes those whose settings and seeds it names.
+
+    Attributes
+    ----------
+    measurements
+        What the rules compared, by name.
+    """
+
+    def __init__(self, params: ClaimParams, budget: Budget, runs: Sequence[Run]) -> None:
+        self.params = params
+        self.budget = budget
+        self.runs = runs
+        self.measurements: dict[str, Measurement] = {}
+
+    def verdict(self, rule: Rule) -> Verdict:
+        """What a rule says of the runs."""
+        specs = self.params.pairs(rule, self.budget)
+        if isinstance(rule, StructuralRule):
+            counted = [(self._parameters(low), self._parameters(high)) for low, high in specs]
+            return verdicts.judge_structural(rule, counted, complete=True)
+        sides = {spec: self._runs_of(rule, spec) for pair in specs for spec in pair}
+        complete = all(sides.values())
+        pairs = [
+            (self._loss(rule, low, sides[low], epochs), self._loss(rule, high, sides[high], epochs))
+            for low, high in specs
+            if sides[low] and sides[high]
+            for epochs in _epochs_of(rule, [*sides[low], *sides[high]])
+        ]
+        whole = all(run.spec.uses_all_images for run in self.runs)
+        if isinstance(rule, OrderingRule):
+            return verdicts.judge_ordering(rule, pairs, complete=complete, uses_all_images=whole)
+        measured, early = [], []
+        for spec, runs in sides.items():
+            for epochs in _epochs_of(rule, runs) if runs else ():
+                measured.append(self._loss(rule, spec, runs, epochs))
+            reached = min((run.epochs for run in runs), default=0)
+            early += [self._loss(rule, spec, runs, e) for e in rule.milestones if e <= reached]
+        return verdicts.judge_values(rule, measured, pairs, early, complete=complete, uses_all_images=whole)
+
+    def _runs_of(self, rule: LossRule, spec: RunSpec) -> list[Run]:
+        """The runs of some settings from the seeds that a rule names."""
+        seeds = [0] if spec.entry.exact else range(rule.seeds)
+        wanted = {dataclasses.replace(spec, seed=seed) for seed in seeds}
+        return [run for run in self.runs if run.spec in wanted]
+
+    def _loss(self, rule: LossRule, spec: RunSpec, runs: Sequence[Run], epochs: int) -> Measurement:
+        """What a rule compares: the measure of its loss after so many epochs.
+
+        Of a model with an encoder the better of its batch norms' two modes counts, chosen for these settings
+        over all seeds: it has both, where GON has one only.
+        """
+        chosen: dict[str, list[float | None]] = {}
+        modes: list[str] = [rule.quantity]
+        if rule.quantity == "validation_loss" and spec.entry.has_encoder:
+            modes.append("validation_loss_running")
+        for mode in modes:
+            chosen[mode] = [run.value(mode, epochs) for run in runs]
+        whole = [m for m in modes if all(v is not None and v > 0 for v in chosen[m])] or modes[:1]
+        quantity = min(whole, key=lambda m: sum(math.log(v) for v in chosen[m] if v is not None and v > 0))
+        label = spec.settings_label
+        name, published = f"{quantity}/{epochs} epochs/{len(runs)} seeds/{label}", None
+        if isinstance(rule, ValueRule):
+            published = self.params.published.values.get(rule.published.format(**dataclasses.asdict(spec)))
+            name += "/published"
+        if name not in self.measurements:
+            values = [seed_value(run, value) for run, value in zip(runs, chosen[quantity], strict=True)]
+            self.measurements[name] = recorded_measurement(
+                name, label, values, epochs=epochs, quantity=quantity, published=published
+            )
+        return self.measurements[name]
+
+    def _parameters(self, spec: RunSpec) -> Measurement:
+        """Number of parameters of some settings, which follows from them alone."""
+        name = f"parameters/{spec.settings_label}"
+        values = [SeedValue(run=None, seed=None, value=float(spec.parameters))]
+        return self.measurements.setdefault(
+            name, recorded_measurement(name, spec.settings_label, values, epochs=0, quantity="parameters")
+        )
+
+
+def _epochs_of(rule: LossRule, runs: Sequence[Run]) -> list[int]:
+    """The epochs of a rule that all runs have reached; the last that they have if they reached none."""
+    reached = min(run.epochs for run in runs)
+    return [epochs for epochs in rule.epochs if epochs <= reached] or [reached]
