@@ -20,7 +20,7 @@ LAYERS = (
 )
 """From the ground up; rooms of one layer know nothing of each other."""
 LARGEST_MODULE, LARGEST_CLASS = 430, 200
-STILL_TOO_LARGE = ("claims/claim.py", "claims/words.py", "reporting/tables.py")
+STILL_TOO_LARGE = ("claims/claim.py",)
 """To be taken apart."""
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
