@@ -2,7 +2,7 @@
 
 A notebook reads like this::
 
-    claim = claims.start("latent_size", budget=budget, epochs=epochs, seeds=seeds, output=output, **more)
+    claim = start("latent_size", vars())
     claim.load_runs()
     (runs,) = claim.select(dataset="mnist", latent_dim=64)  # one per seed
     small = claim.measure("mnist/64", runs, "validation_loss", label="MNIST, latent 64")
@@ -18,7 +18,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,25 +37,17 @@ from gon.errors import GonError, UsageError
 from gon.files import PROJECT, write_atomically
 
 
-def start(
-    name: str, *, budget: str, epochs: int | None, seeds: int | None, output: str | None, **parameters: Any
-) -> "Claim":
+def start(name: str, values: Mapping[str, Any]) -> "Claim":
     """Take up a claim in its notebook.
 
     Parameters
     ----------
     name
         The claim: the name of its notebook and of its parameter file.
-    budget
-        Name of a budget in `params/budgets.yaml`.
-    epochs
-        Epochs in place of the budget's, or None.
-    seeds
-        Seeds in place of the budget's, or None.
-    output
-        Folder for the result; None for `build/explore/<claim>`, which no report reads.
-    **parameters
-        The claim's parameters, as in its parameter file.
+    values
+        The notebook's variables, `vars()`. Of these count `budget`, the name of a budget; `epochs` and
+        `seeds`, in place of the budget's, or None; `output`, the folder for the result, or None for
+        `build/explore/<claim>`, which no report reads; and the claim's parameters, as in its file.
 
     Raises
     ------
@@ -63,8 +55,15 @@ def start(
         If the claim, the budget or a parameter is unknown or has a value that is not allowed, or if the
         notebook that runs is that of another claim.
     """
-    changes = {"epochs": epochs, "seeds": seeds}
-    study = load_study(budget, [f"{key}={value}" for key, value in changes.items() if value is not None])
+    source = f"notebooks/{name}.ipynb"
+
+    def value(key: str) -> Any:
+        if key not in values:
+            raise UsageError(f"{source}: {key} is not set; the cell tagged `parameters` sets it")
+        return values[key]
+
+    changes = {"epochs": value("epochs"), "seeds": value("seeds")}
+    study = load_study(value("budget"), [f"{key}={n}" for key, n in changes.items() if n is not None])
     declared = study.claim(name)
     # Jupyter tells the path of a notebook, `gon notebook` the name of its claim.
     running = os.environ.get("GON_NOTEBOOK") or Path(os.environ.get("JPY_SESSION_NAME", "")).stem
@@ -72,14 +71,15 @@ def start(
         raise UsageError(
             f"notebooks/{running}.ipynb: starts the claim {name!r}; allowed is {running!r}, as it is named"
         )
-    params = declared.with_parameters(parameters, f"notebooks/{name}.ipynb")
+    params = declared.with_parameters({key: value(key) for key in declared.parameters}, source)
     changed = [
-        f"{name}.{key}={json.dumps(value)}"
-        for key, value in params.parameters.items()
-        if value != declared.parameters[key]
+        f"{name}.{key}={json.dumps(chosen_value)}"
+        for key, chosen_value in params.parameters.items()
+        if chosen_value != declared.parameters[key]
     ]
     chosen = study.budget.model_copy(update={"overrides": (*study.budget.overrides, *changed)})
-    params.check_rules(chosen, f"notebooks/{name}.ipynb")
+    params.check_rules(chosen, source)
+    output = value("output")
     return Claim(params, chosen, PROJECT / "build" / "explore" / name if output is None else Path(output))
 
 
