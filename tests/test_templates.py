@@ -7,7 +7,7 @@ import pypandoc
 import pytest
 from lint import find_typed_digits
 
-from gon.claims import formats, words
+from gon.claims import formats, pairing, words
 from gon.claims.judging import JudgedClaim
 from gon.claims.results import Comparison, Finding, Measurement, Reason, Verdict
 from gon.claims.study import load_study
@@ -142,7 +142,7 @@ def test_a_pair_is_named_by_what_differs(first: str, second: str, where: str, na
     comparison = Comparison(
         first="a", second="b", epochs=1, seeds=1, relative_difference=0.0, finding="too close to tell"
     )
-    (pair,) = words.pairs(claim, [comparison])
+    (pair,) = pairing.pairs(claim, [comparison])
     assert (pair.where, pair.names) == (where, names)
 
 

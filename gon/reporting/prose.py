@@ -16,7 +16,7 @@ import pypandoc
 from markupsafe import Markup
 
 from gon.catalogue import EXPLANATIONS
-from gon.claims import formats, words
+from gon.claims import formats, pairing, words
 from gon.claims.judging import JudgedClaim
 from gon.claims.results import Comparison, FigureFile, Measurement
 from gon.errors import GonError
@@ -103,11 +103,11 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
             function.__name__: function
             for function in (
                 words.answer,
-                words.answer_rows,
-                words.closest,
-                words.farthest,
+                pairing.answer_rows,
+                pairing.closest,
+                pairing.farthest,
                 words.findings,
-                words.groups,
+                pairing.groups,
                 words.left_out,
                 words.left_out_words,
                 words.missing_words,
@@ -115,7 +115,7 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
                 words.found_words,
                 words.outcome_words,
                 words.outcomes,
-                words.pairs,
+                pairing.pairs,
                 words.refuted_words,
                 words.remedies,
                 words.rests_on,
