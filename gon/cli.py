@@ -296,11 +296,11 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _notebook(options: argparse.Namespace) -> int:
-    from gon.claims.execution import execute, execute_explanation
+    from gon.claims.execution import execute, execute_notebook, notebook_path
     from gon.claims.study import load_study
 
     if options.claim in EXPLANATIONS:
-        execute_explanation(options.claim, options.executed)
+        execute_notebook(notebook_path(options.claim), options.executed, {})
         return 0
     if options.result is None:
         raise UsageError("--result: a claim's notebook leaves its result in a folder; name it")

@@ -88,24 +88,6 @@ def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
         raise GonError(f"{path}: ran to its end without claim.save(), so there is no result")
 
 
-def execute_explanation(name: str, executed: Path) -> None:
-    """Execute a notebook that judges no claim, with its own parameters; it leaves no result.
-
-    Parameters
-    ----------
-    name
-        One of `gon.catalogue.EXPLANATIONS`.
-    executed
-        Where to write the executed notebook.
-
-    Raises
-    ------
-    GonError
-        If the notebook fails; the message holds the error of the failing cell.
-    """
-    execute_notebook(notebook_path(name), executed, {})
-
-
 def execute_notebook(path: Path, executed: Path, values: dict[str, Any]) -> None:
     """Execute a notebook, whatever it is for.
 

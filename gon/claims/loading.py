@@ -21,7 +21,7 @@ from gon.files import PROJECT, sha256_of_file
 from gon.runs.chain import Losses
 from gon.runs.progress import read_progress
 from gon.runs.record import RunRecord
-from gon.runs.store import Image, RunStore
+from gon.runs.store import Image, RunStore, read_evaluation
 from gon.spec import RunSpec
 
 
@@ -53,7 +53,7 @@ class Run:
 
     def step_losses(self) -> Losses:
         """Training loss of every step, summed squared error per image of the batch."""
-        return self.store.load_steps(self.spec, self.record.epochs)
+        return self.store.steps_of(self.record)
 
     def images(self) -> dict[str, list[Image]]:
         """Images that the model made, by kind; none if it diverged. See `gon.science.images.make_images`."""
@@ -61,7 +61,7 @@ class Run:
 
     def evaluation(self, name: str) -> dict[str, float]:
         """Losses by name that an evaluation gave, a key of `gon.catalogue.EVALUATIONS`."""
-        return self.store.load_evaluation(self.spec, self.record.epochs, name)
+        return read_evaluation(self.store.evaluation_path(self.spec, self.record.epochs, name), self.record)
 
     def record_name(self) -> RecordName:
         """How a claim result names its record."""

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from gon.catalogue import EXPLANATIONS
+from gon.catalogue import EVALUATIONS, EXPLANATIONS
 from gon.claims.checks import check_result
 from gon.claims.deviations import load_deviations
 from gon.claims.judging import judge
@@ -86,7 +86,11 @@ def _cards(sections: Sequence[Section]) -> tuple[Card, ...]:
                     f"{run.store.record_path(run.spec, run.record.epochs)}: run {run.spec.digest} was "
                     f"trained on other data than run {other.spec.digest}, though both name {run.spec.dataset}"
                 )
-    return tuple(Card(run, tuple(used)) for run, used in users.values())
+    cards = tuple(Card(run, tuple(used)) for run, used in users.values())
+    for card in cards:
+        for name in card.files.keys() & EVALUATIONS.keys():
+            card.run.evaluation(name)  # refused if it was altered, or is of another run
+    return cards
 
 
 def copy_data(report: Report, output: Path) -> None:

@@ -217,9 +217,12 @@ class RunStore:
 
     def load_steps(self, spec: RunSpec, epochs: int) -> Losses:
         """Read the training loss of every step, a summed squared error per image of the batch."""
-        record = self.load(spec, epochs)
-        reached = record.diverged.epoch if record.diverged else epochs
-        return read_steps(self.steps_path(record))[: reached * spec.steps_per_epoch]
+        return self.steps_of(self.load(spec, epochs))
+
+    def steps_of(self, record: RunRecord) -> Losses:
+        """The same of a record that was loaded, and so checked, before."""
+        reached = record.diverged.epoch if record.diverged else record.epochs
+        return read_steps(self.steps_path(record))[: reached * record.spec.steps_per_epoch]
 
     def load_images(self, spec: RunSpec, epochs: int) -> dict[str, list[Image]]:
         """Read the images that a model made: kind, such as `reconstructions`, to its images.
