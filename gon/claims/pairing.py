@@ -15,6 +15,7 @@ from gon.claims.results import (
     Measurement,
     Verdict,
 )
+from gon.claims.rules import ValueRule
 from gon.spec import RunSpec
 
 
@@ -175,6 +176,18 @@ def farthest(verdict: Verdict, finding: Finding | None = None) -> Comparison | N
     """The comparison that differs most, of one finding or of all; None if there is none."""
     chosen = [c for c in verdict.comparisons if finding is None or c.finding == finding]
     return max(_comparable(chosen), key=_distance, default=None)
+
+
+def decisive(verdict: Verdict) -> Comparison | None:
+    """The comparison that speaks most against what is published: it alone could decide; None if there is none.
+
+    Of an ordering, that whose first side lies highest above the second; of values, that which is farthest from
+    the published one, at a milestone where nothing can be compared at the end.
+    """
+    if isinstance(verdict.rule, ValueRule):
+        early = [look for look in verdict.early if look.finding == "against the published"]
+        return max(_comparable(verdict.comparisons) or _comparable(early), key=_distance, default=None)
+    return max(_comparable(verdict.comparisons), key=lambda c: c.relative_difference or 0.0, default=None)
 
 
 def _comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:

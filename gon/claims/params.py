@@ -93,11 +93,11 @@ class Published(Strict):
 
 
 class Headline(Strict):
-    """A question that a reader comes with, answered by the comparisons of an ordering rule."""
+    """A question that a reader comes with, answered in the first lines of the report."""
 
     question: str
-    rule: str
-    """Name of the rule whose pairs answer it."""
+    rules: Annotated[list[str], pydantic.Field(min_length=1)]
+    """Names of the rules that answer it: the first that is decided, or, while none is, the first."""
 
 
 class Extent(Strict):
@@ -163,8 +163,10 @@ class ClaimParams(Strict):
     """The notebook's parameters."""
     runs: list[Grid]
     """Which runs it rests on."""
-    headline: Headline | None = None
-    """A question that the first lines of the report answer."""
+    headlines: list[Headline] = []
+    """Questions that the first lines of the report answer."""
+    front: list[str] = []
+    """Names of its tables and figures that stand in the first lines of the report."""
     rules: list[Rule] = []
     primary: str | None = None
     """Name of the one rule that the claim stands or falls with; the others are secondary."""
@@ -175,8 +177,7 @@ class ClaimParams(Strict):
     def _headline_names_rules(self) -> Self:
         names = [rule.name for rule in self.rules]
         named = [("primary", self.primary)]
-        if self.headline:
-            named.append(("headline", self.headline.rule))
+        named += [("headlines", rule) for headline in self.headlines for rule in headline.rules]
         for key, name in named:
             if name is not None and name not in names:
                 raise ValueError(f"{key}: there is no rule {name!r}; allowed are {', '.join(names)}")

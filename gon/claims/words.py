@@ -1,5 +1,6 @@
 """What is said about a verdict: one source of words for the headline, the tables, the boxes and the text."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import get_args
@@ -75,11 +76,11 @@ _TENDENCIES: dict[Tendency, str] = {
 }
 
 _ANSWERS: dict[Outcome, str] = {
-    "reproduced": "Yes",
-    "partly reproduced": "Yes, but by how much is open",
-    "not reproduced": "No",
-    "inconclusive": "That cannot be answered yet",
-    "not attempted": "Not run at this budget",
+    "reproduced": "yes",
+    "partly reproduced": "in part",
+    "not reproduced": "no",
+    "inconclusive": "not decided",
+    "not attempted": "not run",
 }
 
 
@@ -347,3 +348,66 @@ def told(claim: JudgedClaim, verdict: Verdict) -> str:
 
 def _plain(measurement: Measurement) -> str:
     return missing_words(measurement) if measurement.value is None else number(measurement.value)
+
+
+_SAID: dict[Outcome, str] = {
+    "reproduced": "is reproduced",
+    "partly reproduced": "is reproduced in part",
+    "not reproduced": "is not reproduced",
+    "inconclusive": "cannot be decided yet",
+    "not attempted": "was not run at this budget",
+}
+
+
+def claim_words(title: str, verdict: Verdict) -> str:
+    """What became of a claim, as the beginning of a sentence: "That a larger latent ... is reproduced"."""
+    return f"That {lowered(title)} {_SAID[verdict.outcome]}"
+
+
+def lowered(text: str) -> str:
+    """A text as it goes on within a sentence: its first letter small, unless it begins with an acronym."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+
+
+def decisive_words(verdict: Verdict) -> str:
+    """What the comparison that speaks most against a claim is to a verdict, to stand before it."""
+    return "The weakest comparison" if "reproduced" in verdict.outcome.split()[0] else "Most against it"
+
+
+def why(verdict: Verdict) -> str:
+    """Why an answer is open, or what it rests on, in short."""
+    if verdict.outcome == "not attempted":
+        return ""
+    rule = verdict.rule
+    if verdict.outcome != "inconclusive" or isinstance(rule, StructuralRule):
+        return rests_on(verdict)
+    words = {
+        "epochs": f"{count(verdict.epochs)} of {counted(rule.epochs[-1], 'epoch')}",
+        "images": "a part of the images",
+        "seeds": f"{count(verdict.seeds)} of {counted(rule.seeds, 'seed')}",
+        "left out": "runs that are missing",
+        "diverged": "a run without a loss",
+        "no scatter": "nothing to test with",
+        "overlap": "too much scatter",
+    }
+    return f"with {listed([words[reason] for reason in verdict.reasons])} the numbers {tendency_words(verdict)}"
+
+
+def not_run_words(claim: JudgedClaim) -> str:
+    """What of a claim was not run, in one sentence; empty if all was."""
+    rules = sum(verdict.outcome == "not attempted" for verdict in claim.verdicts)
+    if not claim.left_out:
+        return ""
+    judged = f", and {counted(rules, 'rule')} with them" if rules else ""
+    return f"Not shown{judged}: {left_out_words([claim])}"
+
+
+def commands_for(claim: JudgedClaim, budget: str) -> list[str]:
+    """What runs the runs that a claim leaves out."""
+    commands = []
+    for reason in dict.fromkeys(request.left_out or "" for request in claim.left_out):
+        if reason == NOT_YET:
+            commands.append(f"gon plan --budget {budget} --train")
+        elif named := re.fullmatch(r"not part of the budget \w+, but of (\w+).*", reason):
+            commands.append(f"./run_all.sh --budget {named[1]}")
+    return list(dict.fromkeys(commands))

@@ -1,8 +1,12 @@
 """Make the HTML page: one file that needs no network, no script and no other file to be read."""
 
+import base64
+import hashlib
+
+from bs4 import BeautifulSoup
 from markupsafe import Markup
 
-from gon.reporting.prose import environment, render_prose
+from gon.reporting.prose import TEMPLATES, environment, render_prose
 from gon.reporting.report import Report
 
 _CONTENTS_HERE = "<!-- contents -->"
@@ -12,10 +16,18 @@ def render_page(report: Report) -> str:
     """The report as an HTML document."""
     fragment = render_prose(report, "page")
     summary, _, body = fragment.body.partition(_CONTENTS_HERE)
+    script = (TEMPLATES / "page" / "script.js").read_text(encoding="utf-8")
+    font = (TEMPLATES / "page" / "maths.woff").read_bytes()
+    abstract = BeautifulSoup(summary, "html.parser").select_one("#summary p")
     template = environment("html").get_template("page.html")
     return template.render(
         report=report,
         contents=Markup(fragment.contents),
         summary=Markup(summary),
         body=Markup(body),
+        description=" ".join(abstract.get_text().split()) if abstract else "",
+        script=Markup(script),
+        # The one script that may run is this one, letter by letter.
+        script_digest=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        maths_font=base64.b64encode(font).decode(),
     )

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import jinja2
 import pypandoc
+import yaml
 from markupsafe import Markup
 
 from gon.catalogue import EXPLANATIONS
@@ -26,8 +27,8 @@ from gon.reporting.report import Report, Section, environment_facts
 from gon.reporting.svg import inline_svg
 
 TEMPLATES = PROJECT / "templates"
-TITLE = "Reproducing Gradient Origin Networks"
-SUBTITLE = "An executable report"
+CITATION: dict[str, Any] = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
+"""How the project is cited, which says its title, its author, its version and its licence once for all."""
 BIBLIOGRAPHY = TEMPLATES / "references.bib"
 
 Target = Literal["page", "print"]
@@ -41,16 +42,28 @@ class Trusted(str):
     """Text in the language of the template at hand, which is printed as it is."""
 
 
-@dataclass
-class Counter:
-    """Numbers tables and figures in the order in which they are printed."""
+class Numbering:
+    """Numbers of tables and figures: the written report's are kept, and ours are A1, A2 and so on.
 
-    count: int = 0
+    A table or figure of a claim is the written report's where its name begins as `table_1` or `figure_2` do.
+    """
 
-    def next(self) -> int:
-        """The next number."""
-        self.count += 1
-        return self.count
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._given: dict[tuple[str, str, str], str] = {}
+
+    def next(self, kind: str) -> str:
+        """The next of ours, "Table A1" or "Figure A1", by its kind: "table" or "figure"."""
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        return f"{kind.capitalize()} A{self._counts[kind]}"
+
+    def of(self, kind: str, claim: str, name: str) -> str:
+        """The number of an exhibit of a claim, always the same."""
+        key = kind, claim, name
+        if key not in self._given:
+            original = re.fullmatch(rf"{kind}_(\d+)", name)
+            self._given[key] = f"{kind.capitalize()} {original[1]}" if original else self.next(kind)
+        return self._given[key]
 
 
 def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Environment:
@@ -91,8 +104,8 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         trusted=Trusted,
     )
     made.globals.update(
-        title=TITLE,
-        subtitle=SUBTITLE,
+        title=CITATION["title"],
+        author=CITATION["authors"][0]["name"],
         FINDINGS=words.FINDINGS,
         EARLY=words.EARLY,
         tables_of_data=dictionary.TABLES,
@@ -102,30 +115,29 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         **{
             function.__name__: function
             for function in (
+                words.claim_words,
                 words.answer,
-                pairing.answer_rows,
                 pairing.closest,
+                pairing.decisive,
                 pairing.farthest,
                 words.findings,
-                pairing.groups,
-                words.left_out,
                 words.left_out_words,
+                words.commands_for,
+                words.decisive_words,
                 words.missing_words,
-                words.open_reasons,
+                words.not_run_words,
                 words.found_words,
                 words.outcome_words,
                 words.outcomes,
                 pairing.pairs,
-                words.refuted_words,
                 words.remedies,
-                words.rests_on,
                 words.run_epochs,
-                words.so_far,
                 words.span,
                 words.table_epochs,
                 words.tendency_words,
                 words.terms,
                 words.wanted,
+                words.why,
             )
         },
     )
@@ -182,12 +194,12 @@ def render_prose(report: Report, target: Target) -> Fragment:
 def render_markdown(report: Report, target: Target) -> str:
     """Render `templates/report.md`, with tables, figures and cards in the target's own language."""
     target_environment = environment("html" if target == "page" else "typst")
-    table_numbers, figure_numbers = Counter(), Counter()
+    numbering = Numbering()
     target_environment.globals.update(
         home=report.home,
         report=report,
-        tables=table_numbers,
-        figures=figure_numbers,
+        numbering=numbering,
+        bibtex=bibtex(report),
         workflow_alt=words.workflow(report.edges),
     )
     if target == "page":
@@ -211,9 +223,9 @@ def render_markdown(report: Report, target: Target) -> str:
         fence = "`" * (longest + 1)
         return Trusted(f"{fence}{text}{fence}{{={'html' if target == 'page' else 'typst'}}}")
 
-    def value(measurement: Measurement) -> Trusted:
-        """A measured number, linked to the runs that it comes from."""
-        return inline("value", measurement=measurement)
+    def value(measurement: Measurement, bare: bool = False) -> Trusted:
+        """A measured number, linked to the runs that it comes from; bare of its spread where that stands elsewhere."""
+        return inline("value", measurement=measurement, bare=bare)
 
     def difference(claim: JudgedClaim, comparison: Comparison) -> Trusted:
         """A relative difference, linked to the runs on both sides."""
@@ -231,8 +243,20 @@ def render_markdown(report: Report, target: Target) -> str:
 
     prose = environment("markdown")
     prose.globals.update(show=show, value=value, difference=difference, given=given)
-    prose.globals.update(cite=cite, report=report, target=target)
+    prose.globals.update(cite=cite, report=report, target=target, numbering=numbering)
     return prose.get_template("report.md").render()
+
+
+def bibtex(report: Report) -> str:
+    """How this report is cited, for BibTeX."""
+    fields = {
+        "author": "{" + CITATION["authors"][0]["name"] + "}",
+        "title": CITATION["title"],
+        "year": str(report.moment.year),
+        "note": f"Version {CITATION['version']}, budget {report.budget.name}",
+    }
+    lines = "".join(f",\n  {key:6} = {{{value}}}" for key, value in fields.items())
+    return f"@misc{{gonreport{report.moment.year}{lines}\n}}"
 
 
 def _workflow_svg(path: Path, alt: str) -> Markup:

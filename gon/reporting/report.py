@@ -3,6 +3,8 @@
 import dataclasses
 import datetime
 import math
+import shlex
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +22,7 @@ from gon.claims.params import Budget, Headline
 from gon.claims.results import ClaimResult, FigureFile, Measurement, Table, Verdict
 from gon.files import sha256_of_file
 from gon.reporting.escape import slug
+from gon.runs import provenance
 from gon.runs.record import Session
 from gon.spec import RunSpec
 
@@ -57,6 +60,17 @@ class Section(JudgedClaim):
         return self.params.primary
 
     @property
+    def primary_verdict(self) -> Verdict | None:
+        """The verdict of that rule."""
+        return next((v for v in self.verdicts if v.rule.name == self.primary), None)
+
+    @property
+    def attempted(self) -> list[Verdict]:
+        """The verdicts of rules that have something to compare, the primary one first."""
+        found = [verdict for verdict in self.verdicts if verdict.outcome != "not attempted"]
+        return sorted(found, key=lambda verdict: verdict.rule.name != self.primary)
+
+    @property
     def tables(self) -> list[Table]:
         """Its tables."""
         return self.result.tables
@@ -67,6 +81,16 @@ class Section(JudgedClaim):
         return self.result.figures
 
     @property
+    def exhibits(self) -> list[tuple[str, Table | FigureFile]]:
+        """Its tables and figures, each with what it is."""
+        return [*(("table", table) for table in self.tables), *(("figure", figure) for figure in self.figures)]
+
+    @property
+    def own_tables(self) -> list[Table]:
+        """The tables that stand in its section, and not in front."""
+        return [table for table in self.tables if table.name not in self.params.front]
+
+    @property
     def anchor(self) -> str:
         """The id of its section."""
         return f"claim-{slug(self.name)}"
@@ -75,6 +99,11 @@ class Section(JudgedClaim):
     def notebook(self) -> str:
         """Link to the page of its notebook."""
         return f"notebooks/{quote(self.name)}.html"
+
+    @property
+    def notebook_source(self) -> str:
+        """Link to the executed notebook itself."""
+        return f"notebooks/{quote(self.name)}.ipynb"
 
     def runs_of(self, figure: FigureFile) -> list[Run]:
         """The runs behind a figure."""
@@ -196,6 +225,34 @@ class CardGroup:
         spec = self.cards[0].spec
         return spec.label if len(self.cards) == 1 else spec.settings_label
 
+    @property
+    def epochs(self) -> str:
+        """How far its runs were trained."""
+        return listed([count(n) for n in sorted({card.run.record.epochs for card in self.cards})])
+
+    def mean(self, quantity: str) -> float | None:
+        """Mean of a loss at the end of its longest runs; None if one diverged, or has none."""
+        last = max(card.run.record.epochs for card in self.cards)
+        losses = [card.loss(quantity) for card in self.cards if card.run.record.epochs == last]
+        found = [loss for loss in losses if loss is not None]
+        return sum(found) / len(found) if len(found) == len(losses) else None
+
+    @property
+    def step_milliseconds(self) -> float | None:
+        """Median time of a step on the device over its runs, in milliseconds; None for what takes no steps."""
+        times = [ms for card in self.cards if (ms := card.run.record.step_milliseconds) is not None]
+        return statistics.median(times) if times else None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all its runs, one after the other."""
+        return sum(card.seconds for card in self.cards)
+
+    @property
+    def peak_memory_mib(self) -> float:
+        """Largest memory of any of its runs."""
+        return max(card.peak_memory_mib for card in self.cards)
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -220,6 +277,22 @@ class Report:
     """Where the set-up differs from the published one."""
     explanations: tuple[str, ...] = ()
     """Executed notebooks that judge no claim, of `gon.catalogue.EXPLANATIONS`."""
+
+    @property
+    def command(self) -> str:
+        """What makes this report."""
+        options = ["--budget", self.budget.name]
+        return shlex.join(["./run_all.sh", *options, *(w for text in self.budget.overrides for w in ("--set", text))])
+
+    @cached_property
+    def commit(self) -> str | None:
+        """The state of the project that makes it."""
+        return provenance.commit()
+
+    @cached_property
+    def repository(self) -> str | None:
+        """Where the project can be had, if its origin has a public address."""
+        return provenance.repository()
 
     @property
     def uses_all_images(self) -> bool:
@@ -323,20 +396,26 @@ class Report:
         return len({request.spec.digest for section in self.sections for request in section.left_out})
 
     @property
-    def headlines(self) -> list[tuple[Section, Headline, Verdict]]:
-        """The questions that the first lines answer, with the verdict that answers each."""
-        return [
-            (section, headline, verdict)
-            for section in self.sections
-            if (headline := section.params.headline) is not None
-            for verdict in section.verdicts
-            if verdict.rule.name == headline.rule
-        ]
+    def answers(self) -> list[tuple[Section, Headline, Verdict]]:
+        """The questions of the first lines, each with the first verdict of its rules that is decided."""
+        found = []
+        for section in self.sections:
+            verdicts = {verdict.rule.name: verdict for verdict in section.verdicts}
+            for headline in section.params.headlines:
+                named = [verdicts[rule] for rule in headline.rules]
+                decided = (v for v in named if v.outcome not in ("inconclusive", "not attempted"))
+                found.append((section, headline, next(decided, named[0])))
+        return found
 
     @property
     def datasets(self) -> list[str]:
         """Titles of the data sets used."""
         return [DATASETS[name].title for name in dict.fromkeys(card.spec.dataset for card in self.cards)]
+
+    @property
+    def uses_more_data(self) -> bool:
+        """Whether a data set is used that the written report does not use."""
+        return any(not DATASETS[card.spec.dataset].required for card in self.cards)
 
     @property
     def split_sizes(self) -> list[tuple[int, int]]:

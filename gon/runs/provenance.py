@@ -94,17 +94,25 @@ def peak_memory_mib() -> float:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def commit() -> str | None:
-    """Commit of the project, with "+changes" where the work tree differs from it; None outside git."""
-    root = str(PROJECT)
-
-    def git(*arguments: str) -> str:
-        result = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True)
-        return result.stdout.strip()
-
+def _git(*arguments: str) -> str | None:
+    """What git says of the project; None outside a repository."""
     try:
-        revision = git("rev-parse", "--short=12", "HEAD")
-        changed = git("status", "--porcelain", "--untracked-files=no")
+        result = subprocess.run(
+            ["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
+    return result.stdout.strip()
+
+
+def commit() -> str | None:
+    """Commit of the project, with "+changes" where the work tree differs from it; None outside git."""
+    revision = _git("rev-parse", "--short=12", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no")
     return f"{revision}+changes" if changed else revision
+
+
+def repository() -> str | None:
+    """Address of the project's origin; None if it has none that others can reach."""
+    url = _git("remote", "get-url", "origin")
+    return url if url is not None and re.match(r"https?://[^@\s]+$", url) else None

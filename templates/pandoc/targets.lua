@@ -38,6 +38,29 @@ local function unspoken(math)
   return math.mathtype == "InlineMath" and equation(math, math.text) or nil
 end
 
+-- ::: {.fold summary="..."} is folded on the page; in print such parts stand in the appendix.
+local function fold(div)
+  local summary = div.attributes.summary
+  if not summary then
+    return nil
+  end
+  div.attributes.summary = nil
+  local id = div.identifier ~= "" and (' id="' .. div.identifier .. '"') or ""
+  local head = summary:gsub("&", "&amp;"):gsub("<", "&lt;")
+  local blocks = pandoc.Blocks({ pandoc.RawBlock("html", '<details class="fold"' .. id .. "><summary>" .. head .. "</summary>") })
+  blocks:extend(div.content)
+  blocks:insert(pandoc.RawBlock("html", "</details>"))
+  return blocks
+end
+
+-- [words]{.badge .kind} is a verdict.
+local function badge(span)
+  if print_target and span.classes:includes("badge") then
+    local words = pandoc.utils.stringify(span.content)
+    return pandoc.RawInline("typst", "#outcome(" .. literal(span.classes[2]) .. ", " .. literal(words) .. ")")
+  end
+end
+
 -- ::: {.box typst="name" kind="..."} becomes #name("...")[...] in print.
 local function box(div)
   local name = div.attributes.typst
@@ -60,4 +83,4 @@ local function box(div)
   return blocks
 end
 
-return { { Span = spoken }, { Math = unspoken }, { Div = box } }
+return { { Span = spoken }, { Math = unspoken }, { Span = badge }, { Div = fold }, { Div = box } }
