@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -47,7 +48,10 @@ def style() -> AbstractContextManager[None]:
         "axes.prop_cycle": cycler(color=_COLOURS) + cycler(linestyle=_DASHES),
         "legend.frameon": False,
         "figure.constrained_layout.use": True,
+        "figure.facecolor": "none",  # so that the page's own ground shows, light or dark
+        "axes.facecolor": "none",
         "svg.hashsalt": "gon",  # the same figure gives the same bytes
+        "svg.fonttype": "none",  # text stays text: it can be read out, found and scaled
         "pdf.fonttype": 42,
     }
     context: AbstractContextManager[None] = mpl.rc_context(settings)  # type: ignore[arg-type]
@@ -201,8 +205,25 @@ def draw_images(rows: Sequence[tuple[str, Sequence[Image]]]) -> Figure:
     return figure
 
 
+def _describe(figure: Figure) -> None:
+    """Let the ids of the drawing say its scales and the names of its lines: the page shows values by them."""
+    for axes in figure.axes:
+        limits = [
+            f"{scale}|{low:.6g}|{high:.6g}"
+            for scale, (low, high) in (
+                (axes.get_xscale(), axes.get_xlim()),
+                (axes.get_yscale(), axes.get_ylim()),
+            )
+        ]
+        axes.patch.set_gid(quote(f"axes|{'|'.join(limits)}", safe="|"))
+        for line in axes.lines:
+            if not str(line.get_label()).startswith("_"):
+                line.set_gid(quote(f"line|{line.get_label()}", safe="|"))
+
+
 def save_figure(figure: Figure, stem: Path) -> None:
     """Write a figure as `<stem>.svg` for the page and `<stem>.pdf` for print, without dates."""
+    _describe(figure)
     for suffix, metadata in ((".svg", {"Date": None}), (".pdf", {"CreationDate": None, "ModDate": None})):
         buffer = io.BytesIO()
         with style():

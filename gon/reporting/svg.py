@@ -6,6 +6,9 @@ from xml.etree import ElementTree
 
 from gon.errors import GonError
 
+GRID = "#e0e0e0"
+"""Colour of the grid in figures."""
+
 # `style` holds matplotlib's rule for every element, which would reach the whole page from inside it.
 _DROPPED = {"metadata", "script", "foreignObject", "style", "title", "desc"}
 
@@ -61,7 +64,12 @@ def _clean(element: ElementTree.Element, prefix: str) -> None:
                 value = "#" + prefix + value[1:]
             elif not value.startswith("data:image/"):
                 continue
+        elif name in ("d", "transform", "points", "x", "y"):
+            # A hundredth of a point is finer than any screen.
+            value = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", value)
         else:
+            if name in ("style", "fill", "stroke"):
+                value = _themed(value)
             value = re.sub(r"url\(\s*['\"]?#", f"url(#{prefix}", value)
             if re.search(r"url\(\s*['\"]?(?!#)", value):
                 continue
@@ -73,6 +81,11 @@ def _clean(element: ElementTree.Element, prefix: str) -> None:
             element.remove(child)
         else:
             _clean(child, prefix)
+
+
+def _themed(value: str) -> str:
+    """Black becomes the ink of the page, and the grid its lines, in light and in dark."""
+    return value.replace("#000000", "currentColor").replace(GRID, "var(--line)")
 
 
 def _local(name: str) -> str:
