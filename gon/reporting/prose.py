@@ -25,6 +25,7 @@ from gon.files import PROJECT
 from gon.reporting import dictionary, escape
 from gon.reporting.report import Report, Section, environment_facts
 from gon.reporting.svg import inline_svg
+from gon.spec import RunSpec
 
 TEMPLATES = PROJECT / "templates"
 CITATION: dict[str, Any] = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
@@ -64,6 +65,11 @@ class Numbering:
             original = re.fullmatch(rf"{kind}_(\d+)", name)
             self._given[key] = f"{kind.capitalize()} {original[1]}" if original else self.next(kind)
         return self._given[key]
+
+
+def settings_of(spec: RunSpec) -> dict[str, object]:
+    """The settings of a run that its model has."""
+    return {key: value for key, value in dataclasses.asdict(spec).items() if key not in spec.entry.unused}
 
 
 def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Environment:
@@ -111,7 +117,7 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         tables_of_data=dictionary.TABLES,
         environment_facts=environment_facts,
         explanations=EXPLANATIONS,
-        spec_of=dataclasses.asdict,
+        settings_of=settings_of,
         **{
             function.__name__: function
             for function in (
