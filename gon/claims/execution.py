@@ -74,11 +74,13 @@ def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
     params = study.claim(claim)
     path = notebook_path(claim)
     changed = {override.partition("=")[0] for override in study.budget.overrides}
+    folder = result.resolve()
     values: dict[str, Any] = {
         "budget": study.budget.name,
         "epochs": study.budget.epochs if "epochs" in changed else None,
         "seeds": study.budget.seeds if "seeds" in changed else None,
-        "output": str(result.resolve()),
+        # A path of this machine says nothing to those who read the executed notebook elsewhere.
+        "output": str(folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder),
         **params.parameters,
     }
     check_parameters(params)
