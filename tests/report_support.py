@@ -227,7 +227,7 @@ def make_notebook(path: Path) -> Path:
     parameters.metadata["papermill"] = {"start_time": "2026-01-01T00:00:00"}
     notebook = nbformat.v4.new_notebook(
         cells=[
-            nbformat.v4.new_markdown_cell("# The claim\n\nText with *emphasis*.\n\n### Deep\n\n## Less deep"),
+            nbformat.v4.new_markdown_cell("# The claim\n\nText with *emphasis*.\n\n## Deep\n\n### Deeper"),
             parameters,
             code,
         ]

@@ -29,26 +29,18 @@ def check_parameters(claim: ClaimParams) -> None:
     Raises
     ------
     GonError
-        If the notebook is missing, or has no cell tagged `parameters`.
+        If the notebook is missing.
     UsageError
         If a parameter is missing on either side; names it.
     """
-    path, source = notebook_path(claim.name), f"params/claims/{claim.name}.yaml"
-    names = {*STUDY_PARAMETERS, *claim.parameters}
+    path = notebook_path(claim.name)
     if not path.is_file():
         raise GonError(f"{path}: there is no notebook for this claim")
     declared = set(papermill.inspect_notebook(str(path)))
-    if not declared:
-        raise GonError(f"{path}: no cell is tagged `parameters`")
-    for name in sorted(names - declared):
+    if alone := sorted(declared ^ {*STUDY_PARAMETERS, *claim.parameters}):
         raise UsageError(
-            f"{source}: parameters.{name}: the notebook {path} has no such parameter; "
-            f"its cell tagged `parameters` sets {', '.join(sorted(declared))}"
-        )
-    for name in sorted(declared - names):
-        raise UsageError(
-            f"{path}: the cell tagged `parameters` sets {name!r}, which {source} does not; "
-            f"allowed are {', '.join(sorted(names))}"
+            f"{path}: its cell tagged `parameters` and params/claims/{claim.name}.yaml must set the same "
+            f"parameters; one of them only sets {', '.join(alone)}"
         )
 
 

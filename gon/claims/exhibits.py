@@ -9,10 +9,10 @@ import pandas as pd
 from IPython.display import SVG, display
 from matplotlib.figure import Figure
 
-from gon.claims import figures, formats
+from gon.claims import figures
 from gon.claims.formats import listed
 from gon.claims.frames import Frames, setting
-from gon.claims.measuring import frame_of, measurement, seed_value, shown, title
+from gon.claims.measuring import cell_text, frame_of, measurement, seed_value, shown, title
 from gon.claims.results import Cell, FigureFile, Measurement, Table
 from gon.errors import UsageError
 from gon.files import write_atomically
@@ -94,10 +94,12 @@ class Exhibits(Frames):
                     unique = "/".join(str(part) for part in (name, *head, *row, value))
                     cells[-1].append(self._cell(unique, label, group, value, missing))
         written = frame_of(headings, cells, self._measurements)
-        csv = f"{self._stem('tables', name)}.csv"
-        write_atomically(self._work / csv, written.to_csv(index=False))
-        self._tables.append(Table(name=name, caption=caption, columns=headings, rows=cells, csv=csv))
-        texts = [[self._text(cell) for cell in row] for row in cells]
+        csv = _stem(self._work / "tables", name).with_suffix(".csv")
+        write_atomically(csv, written.to_csv(index=False))
+        self._tables.append(
+            Table(name=name, caption=caption, columns=headings, rows=cells, csv=f"tables/{csv.name}")
+        )
+        texts = [[cell_text(cell, self._measurements) for cell in row] for row in cells]
         return pd.DataFrame(
             [row[1:] for row in texts],
             index=[row[0] for row in texts],
@@ -123,18 +125,6 @@ class Exhibits(Frames):
         epochs = int(group["epochs"].iloc[0])
         self._measurements[name] = measurement(name, label, entries, epochs=epochs, quantity=value)
         return Cell(measurement=name)
-
-    def _text(self, cell: Cell) -> str:
-        """A cell as the page shows it."""
-        if cell.published is not None:
-            return formats.published(cell.published)
-        if cell.measurement is None:
-            return cell.text or ""
-        found = self._measurements[cell.measurement]
-        if found.value is None:
-            return found.note or ""
-        text = formats.number(found.value)
-        return f"{text} {formats.spread(found.interval)}" if found.interval else text
 
     def add_plot(
         self,
@@ -198,46 +188,46 @@ class Exhibits(Frames):
             As in `add_plot`.
         """
         rows: list[tuple[str, list[Image]]] = []
+        originals: list[tuple[str, list[Image]]] = []
         data = []
         for value, group in frame.groupby(by, sort=False):
-            run = next((run for run in self.of(group) if run.diverged is None), None)
-            made = run.images() if run is not None else {}
-            if run is None or images not in made:
+            found = [(run, made) for run in self.of(group) if images in (made := run.images())]
+            if not found:
                 continue
-            originals = np.asarray(made["originals"]) / 255 if images == "reconstructions" else None
-            if originals is not None and not rows:
-                rows.append(("original", made["originals"]))
+            run, made = found[0]
             for i in range(0, len(made[images]), _IMAGES_PER_ROW):
                 rows.append((shown(by, value) if i == 0 else "", made[images][i : i + _IMAGES_PER_ROW]))
             pixels = np.asarray(made[images]) / 255  # [images, channels, height, width]
-            errors = [None] * len(pixels) if originals is None else ((pixels - originals) ** 2).sum((1, 2, 3))
-            data += [
-                (run.spec.digest, value, i, 255 * float(pixels[i].mean()), error)
-                for i, error in enumerate(errors)
-            ]
+            values: dict[str, object] = {"run": run.spec.digest, by: value, "image": range(len(pixels))}
+            if images == "reconstructions":
+                originals = [("original", made["originals"])]
+                errors = (pixels - np.asarray(made["originals"]) / 255) ** 2
+                values["squared_error"] = errors.sum((1, 2, 3))
+            data.append(pd.DataFrame(values))
         if not rows:
             print(f"{images}: none at this budget")
             return
-        columns = ["run", by, "image", "mean_pixel", "squared_error_of_shown_pixels"]
-        data_frame = pd.DataFrame(data, columns=columns).dropna(axis="columns", how="all")
-        alt = f"A grid of images, {images}; rows: {listed([label for label, _ in rows if label])}."
-        self._add_figure(name, figures.draw_images(rows), data_frame, caption, alt)
+        alt = (
+            f"A grid of images, {images}; rows: {listed([label for label, _ in originals + rows if label])}."
+        )
+        self._add_figure(name, figures.draw_images(originals + rows), pd.concat(data), caption, alt)
 
     def _add_figure(self, name: str, figure: Figure, data: pd.DataFrame, caption: str, alt: str) -> None:
         """Add a figure to the result, as SVG and PDF with its data as CSV, and show it."""
-        stem = self._stem("figures", name)
-        write_atomically(self._work / f"{stem}.csv", data.to_csv(index=False))
-        figures.save_figure(figure, self._work / stem)
-        files = {kind: f"{stem}.{kind}" for kind in ("svg", "pdf", "csv")}
+        stem = _stem(self._work / "figures", name)
+        write_atomically(stem.with_suffix(".csv"), data.to_csv(index=False))
+        figures.save_figure(figure, stem)
+        files = {kind: f"figures/{name}.{kind}" for kind in ("svg", "pdf", "csv")}
         runs = list(data["run"].dropna().unique())
         self._figures.append(FigureFile(name=name, caption=caption, alt=alt, runs=runs, **files))
-        drawing = SVG(self._work / f"{stem}.svg")  # type: ignore[no-untyped-call]
+        drawing = SVG(stem.with_suffix(".svg"))  # type: ignore[no-untyped-call]
         display(drawing, metadata={"image/svg+xml": {"alt": alt}})  # type: ignore[no-untyped-call]
 
-    def _stem(self, folder: str, name: str) -> str:
-        """The path of a table or figure without its suffix."""
-        if not re.fullmatch(r"[a-z0-9_]+", name):
-            raise UsageError(f"name: {name!r} is not allowed; lower-case letters, digits and _ are")
-        if (self._work / folder / f"{name}.csv").exists():
-            raise UsageError(f"name: there is a {name!r} among the {folder} already")
-        return f"{folder}/{name}"
+
+def _stem(folder: Path, name: str) -> Path:
+    """The path of a table or figure without its suffix."""
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise UsageError(f"name: {name!r} is not allowed; lower-case letters, digits and _ are")
+    if (folder / f"{name}.csv").exists():
+        raise UsageError(f"name: there is a {name!r} among the {folder.name} already")
+    return folder / name

@@ -108,7 +108,13 @@ def plot(frame: pd.DataFrame, kind: Kind, x: str, y: str, hue: str, col: str) ->
         ends = [frame[points == 1].assign(**{x: end}) for end in (0, frame[x].max())]
         frame = pd.concat([frame[points > 1], *ends])
     levels = frame[hue].nunique()
-    common: dict[str, Any] = {"x": x, "y": y, "hue": hue, "col": col or None, "palette": (_COLOURS * levels)[:levels]}
+    common: dict[str, Any] = {
+        "x": x,
+        "y": y,
+        "hue": hue,
+        "col": col or None,
+        "palette": (_COLOURS * levels)[:levels],
+    }
     common |= {"height": 2.6, "aspect": (TEXT_WIDTH - 1.1) / count / 2.6}
     with style(), mpl.rc_context({"figure.constrained_layout.use": False}):  # seaborn lays out panels itself
         if kind == "lines":

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from gon.catalogue import ACTIVATIONS, DATASETS, MODELS
-from gon.claims.formats import counted
+from gon.claims import formats
 from gon.claims.loading import Run
 from gon.claims.results import QUANTITIES, Cell, Measurement, SeedValue
 from gon.claims.statistics import mean_interval
@@ -42,7 +42,7 @@ def shown(column: str, value: object) -> str:
         "activation": ACTIVATIONS,
     }.get(column, {})
     if column == "inner_steps":
-        return counted(int(str(value)), "inner step")
+        return formats.counted(int(str(value)), "inner step")
     prefix = {"latent_dim": "latent ", "width": "width ", "learning_rate": "learning rate "}.get(column, "")
     return prefix + titles.get(str(value), str(value))
 
@@ -115,3 +115,14 @@ def _plain(cell: Cell, measurements: Mapping[str, Measurement]) -> str | float |
         found = measurements[cell.measurement]
         return found.note if found.value is None else found.value
     return cell.published if cell.published is not None else cell.text
+
+
+def cell_text(cell: Cell, measurements: Mapping[str, Measurement]) -> str:
+    """A cell as the page shows it."""
+    if cell.published is not None:
+        return formats.published(cell.published)
+    found = measurements.get(cell.measurement or "")
+    if found is None or found.value is None:
+        return (cell.text if found is None else found.note) or ""
+    text = formats.number(found.value)
+    return f"{text} {formats.spread(found.interval)}" if found.interval else text

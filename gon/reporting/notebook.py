@@ -61,7 +61,7 @@ def render_notebook(path: Path, section: Section | None, report: Report) -> str:
         ),
     )
     html, _ = exporter.from_notebook_node(notebook, resources={"page": page})
-    return str(html)
+    return str(html).replace(f"{PROJECT}/", "")  # the place on this machine says nothing
 
 
 _SHOWN = [
