@@ -6,16 +6,14 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 
-from gon.catalogue import ACTIVATIONS, DATASETS
-from gon.claims import figures
+from gon.catalogue import DATASETS
 from gon.claims.claim import Claim
 from gon.claims.loading import Run
 from gon.claims.params import Budget, ClaimParams
-from gon.claims.results import Cell, ClaimResult, Measurement
+from gon.claims.results import ClaimResult, read_result
 from gon.claims.rules import Rule, StructuralRule, ValueRule
 from gon.claims.study import Study, load_study
 from gon.files import PROJECT
@@ -77,10 +75,11 @@ def make_claim(
         "model_comparison": _model_comparison,
     }[name](claim)
     claim.judge()
+    claim.save()
     STUDIES[folder] = dataclasses.replace(
         study, claims=tuple(params if claim.name == name else claim for claim in study.claims)
     )
-    return claim.save()
+    return read_result(folder)
 
 
 STUDIES: dict[Path, Study] = {}
@@ -132,27 +131,15 @@ def begin(
         Run(spec, record(store, spec, epochs, loss(spec)), store, budget.epochs)
         for spec, epochs in wanted.items()
     ]
-    with figures.style():
-        figure, axes = plt.subplots(1, 2, figsize=(figures.TEXT_WIDTH, 2.7))
-        for replicates in claim.select():
-            spec = replicates.spec
-            final = loss(spec) or 90.0
-            for panel in axes:
-                points = [final * 3, final * 1.6, final * 1.2, final]
-                panel.plot([0.1, 0.4, 0.7, 1.0], points, label=spec.label[:24])
-        for panel in axes:
-            panel.set_xlabel("epoch")
-            panel.set_ylabel("training loss")
-        axes[0].legend()
-    claim.add_figure(
+    claim.add_plot(
         "curves",
-        figure,
-        caption="Training loss of every run, averaged over blocks of steps.",
-        alt="Line chart of the training loss of every run; all curves fall.",
-        data=pd.DataFrame({"epoch": [1], "loss": [2]}),
-        runs=claim.select(),
+        claim.history(claim.measured()),
+        kind="lines",
+        x="epoch",
+        y="loss",
+        hue="model",
+        caption="Validation loss of every run.",
     )
-    plt.close(figure)
     return claim
 
 
@@ -240,7 +227,7 @@ def make_notebook(path: Path) -> Path:
     parameters.metadata["papermill"] = {"start_time": "2026-01-01T00:00:00"}
     notebook = nbformat.v4.new_notebook(
         cells=[
-            nbformat.v4.new_markdown_cell("# The claim\n\nText with *emphasis*.\n\n### Deep\n\n## Less deep"),
+            nbformat.v4.new_markdown_cell("# The claim\n\nText with *emphasis*.\n\n## Deep\n\n### Deeper"),
             parameters,
             code,
         ]
@@ -258,70 +245,43 @@ def make_explanation(path: Path) -> Path:
 
 
 def _latent_size(claim: Claim) -> None:
-    sizes, sets = claim.params.parameters["latent_dims"], claim.params.parameters["datasets"]
-    found = {
-        (dataset, size): claim.measure(
-            f"{dataset}/{size}",
-            claim.select(dataset=dataset, model="gon", latent_dim=size)[0],
-            "validation_loss",
-            label=f"{DATASETS[dataset].title}, latent {size}",
-        )
-        for dataset in sets
-        for size in sizes
-    }
-    rows: list[list[str | Measurement | Cell]] = [
-        [str(size), *(cell for d in sets for cell in (found[d, size], claim.published(f"{d}/{size}")))]
-        for size in sizes
-    ]
-    ours, theirs = f"ours, {claim.budget.epochs} ep.", "published, 500 ep."
-    headings = [f"{DATASETS[dataset].title}, {whose}" for dataset in sets for whose in (ours, theirs)]
+    gon = claim.measured().query("model == 'gon'")
     claim.add_table(
-        "loss", "Validation loss, SSE per image, by latent size.", ["latent dimensions", *headings], rows
+        "loss",
+        pd.concat([gon, claim.published_values]),
+        index=["latent_dim"],
+        columns=["dataset", "model"],
+        values=["validation_loss"],
+        caption="Validation loss, SSE per image, by latent size.",
     )
 
 
 def _activations(claim: Claim) -> None:
-    found = {
-        name: claim.measure(
-            name,
-            claim.select(activation=name, latent_dim=claim.params.parameters["latent_dim"])[0],
-            "train_loss",
-            label=ACTIVATIONS[name],
-        )
-        for name in claim.params.parameters["activations"]
-    }
-    rows: list[list[str | Measurement]] = [[m.label, m] for m in found.values()]
-    caption = "Training loss in the last epoch, SSE per image."
-    claim.add_table("losses", caption, ["activation", "training loss"], rows)
+    runs = claim.measured()
+    claim.add_table(
+        "losses",
+        runs[runs.latent_dim == claim.params.parameters["latent_dim"]],
+        index=["activation"],
+        values=["train_loss"],
+        caption="Training loss in the last epoch, SSE per image.",
+    )
 
 
 def _two_step(claim: Claim) -> None:
-    labels = {1: "one inner step", 2: "two inner steps"}
-    found = {
-        (quantity, steps): claim.measure(
-            f"{quantity}/{steps}", claim.select(inner_steps=steps, activation="elu")[0], quantity, label=label
-        )
-        for quantity in ("train_loss", "validation_loss")
-        for steps, label in labels.items()
-    }
-    rows: list[list[str | Measurement]] = [[m.label, m.quantity, m] for m in found.values()]
-    caption = "Losses with one and two inner steps, SSE per image."
-    claim.add_table("cost", caption, ["inner steps", "quantity", "loss"], rows)
+    claim.add_table(
+        "cost",
+        claim.measured().query("activation == 'elu'"),
+        index=["inner_steps"],
+        values=["train_loss", "validation_loss"],
+        caption="Losses with one and two inner steps, SSE per image.",
+    )
 
 
 def _model_comparison(claim: Claim) -> None:
-    found: dict[tuple[str, str, int], Measurement] = {}
-    for replicates in claim.select(inner_steps=1, learning_rate=RunSpec.learning_rate, width=RunSpec.width):
-        spec = replicates.spec
-        where = f"{DATASETS[spec.dataset].title}, latent {spec.latent_dim}"
-        found[spec.model, spec.dataset, spec.latent_dim] = claim.measure(
-            f"{spec.model}/{spec.dataset}/{spec.latent_dim}",
-            replicates,
-            "validation_loss",
-            label=f"{spec.entry.title}, {where}",
-        )
-
-    rows: list[list[str | Measurement]] = [[m.label, m] for m in found.values()]
     claim.add_table(
-        "losses", "Validation loss.", ["model", "loss"], [*rows, ["GON, CIFAR-10, latent 64", "not run"]]
+        "losses",
+        claim.measured().query("inner_steps == 1 and learning_rate == 1e-4 and width == 16"),
+        index=["model", "dataset", "latent_dim"],
+        values=["validation_loss"],
+        caption="Validation loss.",
     )

@@ -1,7 +1,6 @@
-"""The statistics against scipy, and crossings."""
+"""The statistics against scipy."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -9,8 +8,7 @@ import scipy.stats
 from statsmodels.stats.multitest import multipletests
 
 import gon.claims.statistics
-from gon.claims.statistics import SKEWED, crossing, differences, holm, mean_curve, mean_interval
-from gon.runs.record import Epoch
+from gon.claims.statistics import SKEWED, differences, holm, mean_interval
 
 SAMPLES = [
     ([0.41, 0.39, 0.42], [0.44, 0.45, 0.43]),
@@ -104,34 +102,3 @@ def test_adjustment_is_that_of_holm() -> None:
 def test_what_cannot_be_tested_counts_as_a_comparison() -> None:
     found = holm(np.asarray([np.nan, 0.01, np.nan, 0.03]))
     assert found == pytest.approx([np.nan, 0.04, np.nan, 0.09], nan_ok=True)
-
-
-def test_a_curve_has_the_interval_of_each_of_its_points() -> None:
-    curves = [[4.0, 2.0], [5.0, 2.5], [4.5, 1.9]]
-    mean, low, high = mean_curve(curves)
-    assert mean == pytest.approx([4.5, 6.4 / 3])
-    for i, point in enumerate(zip(*curves, strict=True)):
-        assert (low[i], high[i]) == pytest.approx(mean_interval(point))
-
-
-def history(*losses: float) -> list[Epoch]:
-    return [
-        Epoch(epoch=i, train_loss=1.0, validation_loss=loss, train_seconds=1.0, validation_seconds=1.0)
-        for i, loss in enumerate(losses, start=1)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("losses", "value", "epoch"),
-    [
-        ((8.0, 4.0, 2.0), 3.0, 2.5),
-        ((8.0, 4.0, 2.0), 4.0, 2.0),
-        ((8.0, 4.0, 2.0), 2.0, 3.0),
-        ((8.0, 4.0, 2.0), 1.9, None),
-        ((8.0, 4.0), 9.0, 1.0),
-        ((8.0, 3.0, 6.0, 1.0), 4.0, 1.8),  # the first time counts
-        ((), 1.0, None),
-    ],
-)
-def test_a_crossing_is_interpolated(losses: Sequence[float], value: float, epoch: float | None) -> None:
-    assert crossing(history(*losses), value) == (None if epoch is None else pytest.approx(epoch))

@@ -2,11 +2,12 @@
 
 A notebook reads like this::
 
+    published("latent_size")
+    rules("latent_size")
     claim = start("latent_size", vars())
-    claim.load_runs()
-    (runs,) = claim.select(dataset="mnist", latent_dim=64)  # one per seed
-    small = claim.measure("mnist/64", runs, "validation_loss", label="MNIST, latent 64")
-    claim.add_table(...); claim.add_figure(...)
+    runs = claim.load_runs()  # one row per run
+    claim.add_plot("losses", runs, kind="lines", x="latent_dim", y="validation_loss", hue="model", ...)
+    claim.add_table("table_1", runs, index=["latent_dim"], columns=["model"], values=["validation_loss"], ...)
     claim.judge()
     claim.save()
 
@@ -14,6 +15,7 @@ What its rules compare, the claim takes from their file: a notebook can neither 
 out.
 """
 
+import itertools
 import json
 import os
 import re
@@ -22,19 +24,48 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from IPython.display import Markdown
+
 from gon.claims import words
 from gon.claims.exhibits import Exhibits
-from gon.claims.judging import judge
-from gon.claims.loading import Replicates, RunLoader, evaluate_run, train_runs
+from gon.claims.formats import counted, date
+from gon.claims.judging import JudgedClaim, judge
+from gon.claims.loading import RunLoader, evaluate_run, train_runs
 from gon.claims.params import Budget, ClaimParams, Request
-from gon.claims.results import (
-    ClaimResult,
-    Verdict,
-)
+from gon.claims.results import ClaimResult
+from gon.claims.rules import ValueRule
 from gon.claims.study import load_study
 from gon.data import prepared as data
 from gon.errors import GonError, UsageError
 from gon.files import PROJECT, write_atomically
+
+
+def published(name: str) -> Markdown:
+    """What was published of a claim, word for word, and where."""
+    of = load_study().claim(name).published
+    works = (PROJECT / "templates" / "references.bib").read_text(encoding="utf-8")
+    work = re.search(rf"{of.source.key},.*?title\s*=\s*{{(.*?)}},.*?year\s*=\s*{{(.*?)}}", works, re.DOTALL)
+    of_work = "*{}* ({})".format(*work.groups()) if work else of.source.key
+    after = f"; after {counted(of.epochs, 'epoch')}" if of.epochs else ""
+    return Markdown(  # type: ignore[no-untyped-call]
+        f"> {of.statement}\n>\n> — {of_work}, {of.source.where}{after}"
+    )
+
+
+def rules(name: str) -> Markdown:
+    """What would confirm a claim and what would refute it, the primary rule first."""
+    params = load_study().claim(name)
+    alike: dict[tuple[bool, str, str], list[str]] = {}
+    for rule in params.rules:
+        how = rule.name != params.primary, words.confirmed_if(rule), words.refuted_if(rule)
+        alike.setdefault(how, []).append(f"{rule.statement} (Version {rule.version}, {date(rule.date)}.)")
+    lines = []
+    for (secondary, confirmed, refuted), statements in sorted(alike.items(), key=lambda item: item[0][0]):
+        lines.append("**Secondary**" if secondary else "**Primary**")
+        lines.append("\n".join(f"- {statement}" for statement in statements))
+        lines.append(f"*Confirmed* if {confirmed}. *Refuted* if {refuted}.")
+    return Markdown("\n\n".join(lines))  # type: ignore[no-untyped-call]
 
 
 def start(name: str, values: Mapping[str, Any]) -> "Claim":
@@ -46,8 +77,9 @@ def start(name: str, values: Mapping[str, Any]) -> "Claim":
         The claim: the name of its notebook and of its parameter file.
     values
         The notebook's variables, `vars()`. Of these count `budget`, the name of a budget; `epochs` and
-        `seeds`, in place of the budget's, or None; `output`, the folder for the result, or None for
-        `build/explore/<claim>`, which no report reads; and the claim's parameters, as in its file.
+        `seeds`, in place of the budget's, or None; `output`, the folder for the result, from the project's
+        root, or None for `build/explore/<claim>`, which no report reads; and the claim's parameters, as in
+        its file.
 
     Raises
     ------
@@ -80,7 +112,7 @@ def start(name: str, values: Mapping[str, Any]) -> "Claim":
     chosen = study.budget.model_copy(update={"overrides": (*study.budget.overrides, *changed)})
     params.check_rules(chosen, source)
     output = value("output")
-    return Claim(params, chosen, PROJECT / "build" / "explore" / name if output is None else Path(output))
+    return Claim(params, chosen, PROJECT / "build" / "explore" / name if output is None else PROJECT / output)
 
 
 class Claim(Exhibits):
@@ -97,7 +129,7 @@ class Claim(Exhibits):
     """
 
     def __init__(self, params: ClaimParams, budget: Budget, output: Path) -> None:
-        super().__init__(params.published.values, output.with_name(f".{output.name}.part"))
+        super().__init__(output.with_name(f".{output.name}.part"))
         shutil.rmtree(self._work, ignore_errors=True)
         self.params = params
         self.budget = budget
@@ -105,21 +137,31 @@ class Claim(Exhibits):
         self.left_out: list[Request] = []
         self._judged = False
 
-    def _repr_markdown_(self) -> str:
-        """What a notebook shows: the published claim, the budget, and the rules that will judge it."""
+    @property
+    def published_values(self) -> pd.DataFrame:
+        """The published values that a rule compares, as rows of a frame; `model` is "published"."""
         published = self.params.published
-        lines = [
-            f"**Published** ({published.source.where}): {_markdown_text(published.statement)}",
-            f"**Budget** {self.budget.name}: {self.budget.epochs} epoch(s), {self.budget.seeds} seed(s), "
-            f"{self.budget.description}.",
-        ]
-        lines += [f"**Rule** {_markdown_text(words.rule_words(rule))}" for rule in self.params.rules]
-        return "\n\n".join(lines)
+        rows = []
+        for rule in self.params.rules:
+            if isinstance(rule, ValueRule):
+                pairs = itertools.chain(*self.params.pairs(rule, self.budget))
+                settings = {rule.published.format(**vars(spec)): vars(spec) for spec in pairs}
+                rows += [
+                    {**settings[name], "model": "published", "epochs": published.epochs, rule.quantity: value}
+                    for name, value in published.values.items()
+                    if name in settings
+                ]
+        return pd.DataFrame(rows).drop(columns="seed")
 
-    def load_runs(self) -> list[Replicates]:
+    def load_runs(self) -> pd.DataFrame:
         """Load the runs that the claim asks for; those that are missing are trained first.
 
-        What the budget leaves out, or what needs a data set that cannot be had, is in `left_out`.
+        Says what the budget leaves out, or what needs a data set that cannot be had.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per run, see `measured`.
         """
         requests = self.params.available(self.budget)
         if not self.budget.recorded:
@@ -129,7 +171,11 @@ class Claim(Exhibits):
         for run in self.runs:
             path = run.store.record_path(run.spec, run.record.epochs)
             data.require_prepared(run.spec.dataset, run.record.data, path)
-        return self.select()
+        so_far = JudgedClaim(self.params, tuple(self.runs), tuple(self.left_out), (), ())
+        left_out = f"; {words.left_out_words([so_far])}" if self.left_out else "."
+        print(f"Budget {self.budget.name}: {counted(len(self.runs), 'run')} loaded{left_out}")
+        pd.set_option("display.float_format", "{:.4g}".format)  # no more digits than seeds leave certain
+        return self.measured()
 
     def _make(self, wanted: Sequence[Request]) -> None:
         """Train and evaluate what is missing."""
@@ -142,20 +188,13 @@ class Claim(Exhibits):
                 if not store.evaluation_path(request.spec, request.epochs, evaluation).exists():
                     evaluate_run(request, evaluation, store)
 
-    def judge(self) -> tuple[Verdict, ...]:
-        """Let each rule of the claim judge the runs that it speaks of, and print what it says.
-
-        Returns
-        -------
-        tuple of Verdict
-            In the order of the rules.
-        """
+    def judge(self) -> None:
+        """Let each rule of the claim judge the runs that it speaks of, and print what it says."""
         judged = judge(self.params, self.budget, self.runs, self.left_out)
         self._judged = True
         print("\n\n".join(words.told(judged, verdict) for verdict in judged.verdicts))
-        return judged.verdicts
 
-    def save(self) -> ClaimResult:
+    def save(self) -> None:
         """Write the result; what the folder held before is replaced at once, or not at all.
 
         Raises
@@ -179,9 +218,3 @@ class Claim(Exhibits):
             self._work.rename(self.output)
         except OSError as error:
             raise GonError(f"{self.output}: cannot write the claim result ({error})") from error
-        return result
-
-
-def _markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]()#+.!|<>$~-])", r"\\\1", text)

@@ -29,26 +29,18 @@ def check_parameters(claim: ClaimParams) -> None:
     Raises
     ------
     GonError
-        If the notebook is missing, or has no cell tagged `parameters`.
+        If the notebook is missing.
     UsageError
         If a parameter is missing on either side; names it.
     """
-    path, source = notebook_path(claim.name), f"params/claims/{claim.name}.yaml"
-    names = {*STUDY_PARAMETERS, *claim.parameters}
+    path = notebook_path(claim.name)
     if not path.is_file():
         raise GonError(f"{path}: there is no notebook for this claim")
     declared = set(papermill.inspect_notebook(str(path)))
-    if not declared:
-        raise GonError(f"{path}: no cell is tagged `parameters`")
-    for name in sorted(names - declared):
+    if alone := sorted(declared ^ {*STUDY_PARAMETERS, *claim.parameters}):
         raise UsageError(
-            f"{source}: parameters.{name}: the notebook {path} has no such parameter; "
-            f"its cell tagged `parameters` sets {', '.join(sorted(declared))}"
-        )
-    for name in sorted(declared - names):
-        raise UsageError(
-            f"{path}: the cell tagged `parameters` sets {name!r}, which {source} does not; "
-            f"allowed are {', '.join(sorted(names))}"
+            f"{path}: its cell tagged `parameters` and params/claims/{claim.name}.yaml must set the same "
+            f"parameters; one of them only sets {', '.join(alone)}"
         )
 
 
@@ -74,11 +66,13 @@ def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
     params = study.claim(claim)
     path = notebook_path(claim)
     changed = {override.partition("=")[0] for override in study.budget.overrides}
+    folder = result.resolve()
     values: dict[str, Any] = {
         "budget": study.budget.name,
         "epochs": study.budget.epochs if "epochs" in changed else None,
         "seeds": study.budget.seeds if "seeds" in changed else None,
-        "output": str(result.resolve()),
+        # A path of this machine says nothing to those who read the executed notebook elsewhere.
+        "output": str(folder.relative_to(PROJECT) if folder.is_relative_to(PROJECT) else folder),
         **params.parameters,
     }
     check_parameters(params)

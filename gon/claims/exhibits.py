@@ -1,237 +1,233 @@
-"""What a notebook shows of its runs: measured numbers, tables and figures, each with its data as CSV."""
+"""What a notebook shows of its runs: tables and figures, each with its data as CSV."""
 
-import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from IPython.display import SVG, display
 from matplotlib.figure import Figure
 
-from gon.claims.figures import save_figure
-from gon.claims.loading import Replicates, Run
-from gon.claims.measuring import frame_of, measurement, recorded_measurement, seed_value
-from gon.claims.results import (
-    QUANTITIES,
-    Cell,
-    FigureFile,
-    Measurement,
-    Table,
-)
+from gon.claims import figures
+from gon.claims.formats import listed
+from gon.claims.frames import Frames, setting
+from gon.claims.measuring import cell_text, frame_of, measurement, seed_value, shown, title
+from gon.claims.results import Cell, FigureFile, Measurement, Table
 from gon.errors import UsageError
 from gon.files import write_atomically
-from gon.spec import RunSpec
+from gon.runs.store import Image
+
+_IMAGES_PER_ROW = 10
 
 
-class Exhibits:
-    """What is selected, measured and shown of a claim's runs.
+class Exhibits(Frames):
+    """What is shown of a claim's runs.
 
     Parameters
     ----------
-    published
-        Published values by the name of the measurement that they are set beside.
     folder
         Where tables and figures are written.
-
-    Attributes
-    ----------
-    runs
-        The runs that it all is taken from.
     """
 
-    def __init__(self, published: Mapping[str, float], folder: Path) -> None:
-        self._published = published
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._work = folder
-        self.runs: list[Run] = []
         self._measurements: dict[str, Measurement] = {}
         self._tables: list[Table] = []
         self._figures: list[FigureFile] = []
 
-    def select(self, **settings: object) -> list[Replicates]:
-        """The loaded runs whose spec has these settings, those together that differ in their seed only.
-
-        Where some seeds were trained farther than others, only those: numbers and curves of one group are of
-        one length of training.
-        """
-        for key in settings:
-            if key not in {field.name for field in dataclasses.fields(RunSpec)}:
-                raise UsageError(f"select: {key!r} is not a setting of a run")
-        groups: dict[RunSpec, list[Run]] = {}
-        for run in self.runs:
-            if all(getattr(run.spec, key) == value for key, value in settings.items()):
-                groups.setdefault(dataclasses.replace(run.spec, seed=RunSpec.seed), []).append(run)
-        farthest = [
-            [run for run in runs if run.epochs == max(other.epochs for other in runs)]
-            for runs in groups.values()
-        ]
-        return [Replicates(tuple(runs)) for runs in farthest]
-
-    def measure(
-        self, name: str, replicates: Replicates, quantity: str, label: str, epochs: int | None = None
-    ) -> Measurement:
-        """Take a number from runs: its mean over seeds, with what every run gave.
-
-        Parameters
-        ----------
-        name
-            Unique name within the claim; a published value of the same name is set beside it.
-        replicates
-            The runs.
-        quantity
-            A key of `QUANTITIES`.
-        label
-            What a reader is shown as the name of the thing measured, such as "MNIST, latent 64".
-        epochs
-            After how many epochs; None for as many as all of the runs have.
-        """
-        if quantity not in QUANTITIES:
-            raise UsageError(f"measure: {quantity!r} is not known; allowed are {', '.join(QUANTITIES)}")
-        after = replicates.epochs if epochs is None else epochs
-        values = [seed_value(run, run.value(quantity, after)) for run in replicates.runs]
-        published = self._published.get(name)
-        return self._add(
-            recorded_measurement(name, label, values, epochs=after, quantity=quantity, published=published)
-        )
-
-    def derive(
-        self,
-        name: str,
-        replicates: Replicates,
-        value: Callable[[Run], float | None],
-        *,
-        quantity: str,
-        unit: str,
-        label: str,
-        missing: str = "",
-    ) -> Measurement:
-        """Take a number that the notebook computes from each run.
-
-        Parameters
-        ----------
-        name, replicates, label
-            As in `measure`.
-        value
-            Computes the number of a run; not called for one that diverged. None if it has no such number.
-        quantity, unit
-            What it is, such as "steps to a training loss of 20", and in what unit.
-        missing
-            What is said in place of the number if a run has none, such as "not reached".
-        """
-        values = [seed_value(run, None if run.diverged else value(run), missing) for run in replicates.runs]
-        published = self._published.get(name)
-        return self._add(
-            measurement(
-                name,
-                label,
-                values,
-                epochs=replicates.epochs,
-                quantity=quantity,
-                unit=unit,
-                published=published,
-            )
-        )
-
-    def _add(self, measured: Measurement) -> Measurement:
-        if measured.name in self._measurements:
-            raise UsageError(f"measurement: there is a measurement {measured.name!r} already")
-        self._measurements[measured.name] = measured
-        return measured
-
-    @property
-    def spread(self) -> str:
-        """What a figure's caption says of its bands; empty with a single seed, where there are none."""
-        if all(len(group.runs) == 1 for group in self.select()):
-            return ""
-        return "Lines are means over the seeds, bands their 95% confidence intervals."
-
-    def published(self, name: str) -> Cell:
-        """The published value of a measurement as a table cell; a dash where there is none."""
-        value = self._published.get(name)
-        return Cell(text="–") if value is None else Cell(published=value)
-
     def add_table(
         self,
         name: str,
+        frame: pd.DataFrame,
+        *,
+        index: Sequence[str],
+        values: Sequence[str],
         caption: str,
-        columns: Sequence[str],
-        rows: Sequence[Sequence[str | Measurement | Cell]],
-    ) -> pd.DataFrame:
-        """Add a table to the result; returns it for display, with unrounded numbers.
+        columns: Sequence[str] = (),
+        missing: str = "–",
+    ) -> pd.DataFrame | None:
+        """Add a table to the result: means over seeds, with their intervals. Returns it for display.
 
         Parameters
         ----------
         name
             Unique name, also of its CSV file.
+        frame
+            One row per observation.
+        index, columns
+            The columns of the frame whose values head the rows and the columns of the table.
+        values
+            What is shown: keys of `QUANTITIES`, or columns that the notebook computed, named as they are
+            to be headed, with a unit in parentheses.
         caption
             What it shows.
-        columns
-            Headings; the first column heads the rows.
-        rows
-            Cells: a text, a measurement, or a published value from `published`.
-        """
-        cells = [[_cell(entry) for entry in row] for row in rows]
-        for row in cells:
-            if len(row) != len(columns):
-                raise UsageError(
-                    f"table {name}: a row has {len(row)} cells, the table {len(columns)} columns"
-                )
-        frame = frame_of(columns, cells, self._measurements)
-        csv = f"tables/{_file_name(name)}.csv"
-        write_atomically(self._work / csv, frame.to_csv(index=False))
-        self._tables.append(Table(name=name, caption=caption, columns=list(columns), rows=cells, csv=csv))
-        return frame
+        missing
+            What stands where no run has a value.
 
-    def add_figure(
+        Raises
+        ------
+        UsageError
+            If rows of several settings would be averaged in one cell.
+        """
+        if frame.empty:
+            print(f"{name}: no run at this budget")
+            return None
+        keys = [*columns, *index]
+        frame = frame.dropna(subset=keys)  # what the notebook gives no name is not shown
+        frame = frame.assign(**{key: pd.Categorical(frame[key], frame[key].unique()) for key in keys})
+        groups = dict(list(frame.groupby(keys, observed=True)))  # in the order of appearance
+        rows = [key for key, _ in frame.groupby([*index], observed=True)]
+        heads = [key for key, _ in frame.groupby([*columns], observed=True)] if columns else [()]
+        headings = [", ".join(title(key) for key in index)]
+        for head in heads:
+            of = list(map(shown, columns, head))
+            headings += [", ".join(of if of and len(values) == 1 else [*of, title(v)]) for v in values]
+        cells = []
+        for row in rows:
+            cells.append([Cell(text=", ".join(map(shown, index, row)))])
+            for head in heads:
+                group = groups.get((*head, *row))
+                label = ", ".join(map(shown, keys, (*head, *row)))
+                for value in values:
+                    unique = "/".join(str(part) for part in (name, *head, *row, value))
+                    cells[-1].append(self._cell(unique, label, group, value, missing))
+        written = frame_of(headings, cells, self._measurements)
+        csv = _stem(self._work / "tables", name).with_suffix(".csv")
+        write_atomically(csv, written.to_csv(index=False))
+        self._tables.append(
+            Table(name=name, caption=caption, columns=headings, rows=cells, csv=f"tables/{csv.name}")
+        )
+        texts = [[cell_text(cell, self._measurements) for cell in row] for row in cells]
+        return pd.DataFrame(
+            [row[1:] for row in texts],
+            index=[row[0] for row in texts],
+            columns=pd.Index(headings[1:], name=headings[0]),
+        )
+
+    def _cell(self, name: str, label: str, group: pd.DataFrame | None, value: str, missing: str) -> Cell:
+        """One cell: a measurement, a published value, or why there is neither."""
+        if group is None:
+            return Cell(text=missing)
+        if group["run"].isna().all():
+            return Cell(published=float(group[value].iloc[0]))
+        runs = self.of(group)
+        if len({(setting(run), epochs) for run, epochs in zip(runs, group["epochs"], strict=True)}) > 1:
+            raise UsageError(
+                f"{name}: {'; '.join(run.spec.label for run in runs)} differ in more than their seed, or in "
+                "their epochs; choose among them, or name a setting in index or columns"
+            )
+        numbers = [None if pd.isna(number) else float(number) for number in group[value]]
+        if not any(run.diverged for run in runs) and all(number is None for number in numbers):
+            return Cell(text=missing)
+        entries = [seed_value(run, number, missing) for run, number in zip(runs, numbers, strict=True)]
+        epochs = int(group["epochs"].iloc[0])
+        self._measurements[name] = measurement(name, label, entries, epochs=epochs, quantity=value)
+        return Cell(measurement=name)
+
+    def add_plot(
         self,
         name: str,
-        figure: Figure,
+        frame: pd.DataFrame,
         *,
+        kind: figures.Kind,
+        x: str,
+        y: str,
+        hue: str,
         caption: str,
-        alt: str,
-        data: pd.DataFrame,
-        runs: Sequence[Replicates],
-    ) -> Figure:
-        """Add a figure to the result, as SVG and PDF with its data as CSV; returns it for display.
+        col: str = "",
+    ) -> None:
+        """Add a plot to the result, with its data as CSV, and show it.
 
         Parameters
         ----------
         name
             Unique name, also of its files.
-        figure
-            The drawn figure.
+        frame
+            One row per observation.
+        kind
+            `lines`: means of `y` over seeds on a logarithmic axis, with bands or bars of their 95%
+            intervals. `dots`: one dot per run, `x` on a logarithmic axis, rows by `y`.
+        x, y
+            The columns that are drawn.
+        hue
+            The column whose values have a colour each.
+        col
+            The column whose values have a panel each; empty for a single panel.
         caption
             What it shows.
-        alt
-            What somebody who cannot see it needs to know.
-        data
-            The numbers that are drawn.
-        runs
-            The runs that they come from.
         """
-        stem = f"figures/{_file_name(name)}"
-        write_atomically(self._work / f"{stem}.csv", data.to_csv(index=False))
-        save_figure(figure, self._work / stem)
-        self._figures.append(
-            FigureFile(
-                name=name,
-                caption=caption.strip(),
-                alt=alt,
-                svg=f"{stem}.svg",
-                pdf=f"{stem}.pdf",
-                csv=f"{stem}.csv",
-                runs=list(dict.fromkeys(run.spec.digest for group in runs for run in group.runs)),
-            )
+        frame = frame.dropna(subset=[x, y])
+        if frame.empty:
+            print(f"{name}: no run at this budget")
+            return
+        data = frame[list(dict.fromkeys(key for key in ("run", "seed", col, hue, x, y) if key))]
+        named = {key for key in (hue, col, y if kind == "dots" else "") if key}
+        drawn = data.assign(**{key: [shown(key, value) for value in data[key]] for key in named})
+        labels = [key if key in named else title(key, every_unit=True) for key in (x, y)]
+        drawn = drawn.rename(columns=dict(zip((x, y), labels, strict=True)))
+        figure = figures.plot(drawn, kind, labels[0], labels[1], hue, col)
+        alt = f"Plot of {labels[1]} against {labels[0]}; {kind} for {listed(list(drawn[hue].unique()))}"
+        if col:
+            alt += f"; panels for {listed(list(drawn[col].unique()))}"
+        if kind == "lines" and data["seed"].nunique() > 1:
+            caption += " Lines are means over the seeds, with their 95% confidence intervals."
+        self._add_figure(name, figure, data, caption, f"{alt}. The data stand beside it.")
+
+    def add_images(self, name: str, frame: pd.DataFrame, images: str, *, by: str, caption: str) -> None:
+        """Add a grid of images that models made, and show it; of each model those of its first run.
+
+        Parameters
+        ----------
+        images
+            Which: a kind of `gon.science.images.make_images`.
+        by
+            The column whose values head the rows.
+        name, frame, caption
+            As in `add_plot`.
+        """
+        rows: list[tuple[str, list[Image]]] = []
+        originals: list[tuple[str, list[Image]]] = []
+        data = []
+        for value, group in frame.groupby(by, sort=False):
+            found = [(run, made) for run in self.of(group) if images in (made := run.images())]
+            if not found:
+                continue
+            run, made = found[0]
+            for i in range(0, len(made[images]), _IMAGES_PER_ROW):
+                rows.append((shown(by, value) if i == 0 else "", made[images][i : i + _IMAGES_PER_ROW]))
+            pixels = np.asarray(made[images]) / 255  # [images, channels, height, width]
+            values: dict[str, object] = {"run": run.spec.digest, by: value, "image": range(len(pixels))}
+            if images == "reconstructions":
+                originals = [("original", made["originals"])]
+                errors = (pixels - np.asarray(made["originals"]) / 255) ** 2
+                values["squared_error"] = errors.sum((1, 2, 3))
+            data.append(pd.DataFrame(values))
+        if not rows:
+            print(f"{images}: none at this budget")
+            return
+        alt = (
+            f"A grid of images, {images}; rows: {listed([label for label, _ in originals + rows if label])}."
         )
-        return figure
+        self._add_figure(name, figures.draw_images(originals + rows), pd.concat(data), caption, alt)
+
+    def _add_figure(self, name: str, figure: Figure, data: pd.DataFrame, caption: str, alt: str) -> None:
+        """Add a figure to the result, as SVG and PDF with its data as CSV, and show it."""
+        stem = _stem(self._work / "figures", name)
+        write_atomically(stem.with_suffix(".csv"), data.to_csv(index=False))
+        figures.save_figure(figure, stem)
+        files = {kind: f"figures/{name}.{kind}" for kind in ("svg", "pdf", "csv")}
+        runs = list(data["run"].dropna().unique())
+        self._figures.append(FigureFile(name=name, caption=caption, alt=alt, runs=runs, **files))
+        drawing = SVG(stem.with_suffix(".svg"))  # type: ignore[no-untyped-call]
+        display(drawing, metadata={"image/svg+xml": {"alt": alt}})  # type: ignore[no-untyped-call]
 
 
-def _cell(entry: str | Measurement | Cell) -> Cell:
-    if isinstance(entry, Cell):
-        return entry
-    return Cell(measurement=entry.name) if isinstance(entry, Measurement) else Cell(text=entry)
-
-
-def _file_name(name: str) -> str:
+def _stem(folder: Path, name: str) -> Path:
+    """The path of a table or figure without its suffix."""
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise UsageError(f"name: {name!r} is not allowed; lower-case letters, digits and _ are")
-    return name
+    if (folder / f"{name}.csv").exists():
+        raise UsageError(f"name: there is a {name!r} among the {folder.name} already")
+    return folder / name

@@ -1,33 +1,36 @@
-"""Every plot: one style, safe for colour-blind readers and readable in grey."""
+"""Every plot: one style, safe for colour-blind readers and readable in grey; each drawn from a tidy frame."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
-from gon.claims.statistics import mean_curve
+from gon.claims.statistics import mean_interval
 from gon.files import write_atomically
 from gon.runs.store import Image
 
 TEXT_WIDTH = 6.5
 """Width of the text in print, in inches; figures are drawn at the size at which they are read."""
 
-_DASHES: list[Any] = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 1))]
-_DASHES += [(0, (6, 1, 2, 1)), (0, (2, 2)), (0, (10, 1, 1, 1)), (0, (4, 4))]
 _COLOURS = [*sns.color_palette("colorblind", 10), (0.0, 0.0, 0.0), (0.45, 0.45, 0.45)]
+_FEW_POINTS = 12
 _LEAST_RATIO = 1.2
-_MARKERS = ["o", "s", "^", "D", "v"]
+
+Kind = Literal["lines", "dots"]
 
 
 def style() -> AbstractContextManager[None]:
@@ -45,7 +48,7 @@ def style() -> AbstractContextManager[None]:
         "axes.grid": True,
         "grid.linewidth": 0.4,
         "grid.color": "0.88",
-        "axes.prop_cycle": cycler(color=_COLOURS) + cycler(linestyle=_DASHES),
+        "axes.prop_cycle": cycler(color=_COLOURS),
         "legend.frameon": False,
         "figure.constrained_layout.use": True,
         "figure.facecolor": "none",  # so that the page's own ground shows, light or dark
@@ -58,112 +61,26 @@ def style() -> AbstractContextManager[None]:
     return context
 
 
-def block_means(losses: Sequence[float], steps_per_epoch: int, points: int = 80) -> pd.DataFrame:
-    """Average a loss per step over blocks of equal length, at most `points` of them.
+def block_means(losses: npt.ArrayLike, points: int = 80) -> tuple[npt.NDArray[np.float64], list[float]]:
+    """Average a loss per step over blocks of equal length.
 
     Parameters
     ----------
     losses
         Loss of every step.
-    steps_per_epoch
-        Steps in one epoch.
     points
         Largest number of blocks.
 
     Returns
     -------
-    pandas.DataFrame
-        Columns `epoch` (position of the block's middle, in epochs) and `train_loss` (its mean).
+    tuple
+        Steps at the middle of the blocks, and their means, both [blocks].
     """
     values = np.asarray(losses, dtype=np.float64)
     length = max(1, -(-len(values) // points))
     starts = np.arange(0, len(values), length)
     ends = np.minimum(starts + length, len(values))
-    return pd.DataFrame(
-        {
-            "epoch": (starts + ends) / 2 / steps_per_epoch,
-            "train_loss": [values[a:b].mean() for a, b in zip(starts, ends, strict=True)],
-        }
-    )
-
-
-def over_seeds(curves: Sequence[pd.DataFrame], y: str) -> pd.DataFrame:
-    """One curve from those of several seeds.
-
-    Parameters
-    ----------
-    curves
-        One per seed, with the same columns and positions.
-    y
-        The column that is averaged.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The curve of a single seed as it is; else the mean, with columns `low` and `high`, its 95%
-        confidence interval, and `n`, the number of seeds.
-    """
-    if len(curves) == 1:
-        return curves[0]
-    mean, low, high = mean_curve([curve[y].tolist() for curve in curves])
-    averaged = curves[0].assign(low=low, high=high, n=len(curves))
-    averaged[y] = mean
-    return averaged
-
-
-def draw_curves(
-    axes: Axes,
-    curves: Mapping[str, pd.DataFrame],
-    *,
-    y: str,
-    y_label: str,
-    x: str = "epoch",
-    x_label: str = "epoch",
-    markers: bool = False,
-) -> None:
-    """Draw loss curves, on a logarithmic axis, with a legend.
-
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    curves
-        Name of the curve to its data, with a column `x` and a column `y`. Where there are columns `low`
-        and `high`, the band between them is drawn too.
-    x, y
-        The columns that are drawn.
-    x_label, y_label
-        Labels of the axes, with their units.
-    markers
-        Mark every point; for curves of few points.
-    """
-    bands = []
-    for i, (label, data) in enumerate(curves.items()):
-        (line,) = axes.plot(
-            data[x],
-            data[y],
-            label=label,
-            marker=_MARKERS[i % len(_MARKERS)] if markers else None,
-            markersize=4,
-        )
-        if "low" in data:
-            bands.append((line.get_color(), data))
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    for colour, data in bands:  # after the limits are known: a wide band must not flatten the curves
-        axes.fill_between(
-            data[x], data["low"].clip(lower=low), data["high"], color=colour, alpha=0.15, linewidth=0
-        )
-    axes.set_ylim(low, high)
-    if high < low * _LEAST_RATIO:  # all but equal: such a small difference must not fill the axis
-        middle = (low * high) ** 0.5
-        axes.set_ylim(middle / _LEAST_RATIO**0.5, middle * _LEAST_RATIO**0.5)
-    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=markers, min_n_ticks=1))
-    axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(mpl.ticker.LogFormatter(minor_thresholds=(1, 0.5)))
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.legend()
+    return (starts + ends) / 2, [float(values[a:b].mean()) for a, b in zip(starts, ends, strict=True)]
 
 
 def panels(count: int, height: float = 2.7) -> tuple[Figure, Sequence[Axes]]:
@@ -171,6 +88,72 @@ def panels(count: int, height: float = 2.7) -> tuple[Figure, Sequence[Axes]]:
     figure, axes = plt.subplots(1, count, figsize=(TEXT_WIDTH, height), squeeze=False)
     plt.close(figure)  # shown once, by the cell that returns it
     return figure, list(axes[0])
+
+
+def plot(frame: pd.DataFrame, kind: Kind, x: str, y: str, hue: str, col: str) -> Figure:
+    """A figure of one panel for every value of a column, each with a logarithmic axis.
+
+    Parameters
+    ----------
+    frame
+        One row per observation.
+    kind
+        `lines`: means over seeds, with bands or bars of their 95% intervals, and markers where there are few
+        points. A single point beside curves is a line across them. `dots`: a dot for every row.
+    x, y, hue
+        The columns that are drawn, named as the axes are to be labelled.
+    col
+        The column whose values head the panels; empty for a single panel.
+    """
+    count = frame[col].nunique() if col else 1
+    marked = frame[x].nunique() <= _FEW_POINTS
+    if kind == "lines" and not marked:
+        points = frame.groupby(hue)[x].transform("nunique")
+        ends = [frame[points == 1].assign(**{x: end}) for end in (0, frame[x].max())]
+        frame = pd.concat([frame[points > 1], *ends])
+    levels = frame[hue].nunique()
+    common: dict[str, Any] = {
+        "x": x,
+        "y": y,
+        "hue": hue,
+        "col": col or None,
+        "palette": (_COLOURS * levels)[:levels],
+    }
+    common |= {"height": 2.6, "aspect": (TEXT_WIDTH - 1.1) / count / 2.6}
+    with style(), mpl.rc_context({"figure.constrained_layout.use": False}):  # seaborn lays out panels itself
+        if kind == "lines":
+            common |= {"kind": "line", "style": hue, "markers": marked, "errorbar": _interval}
+            common |= {"err_style": "bars" if marked else "band"}
+            grid = sns.relplot(frame, **common, facet_kws={"sharex": False, "sharey": False})
+        else:
+            common |= {"kind": "strip", "orient": "h", "jitter": False, "dodge": levels > 1, "alpha": 0.8}
+            grid = sns.catplot(frame, **common, sharex=False)
+            grid.set_axis_labels(x, "")
+        for axes in grid.axes.flat:
+            axes.set(**{"yscale" if kind == "lines" else "xscale": "log"})
+            _label(axes.yaxis if kind == "lines" else axes.xaxis)
+            if kind == "lines":
+                drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+                low, high = np.nanmin(drawn), np.nanmax(drawn)
+                # Neither may a wide band flatten the curves, nor a small difference fill the axis.
+                room = max((high / low) ** 0.05, (_LEAST_RATIO * low / high) ** 0.5)
+                axes.set_ylim(low / room, high * room)
+        grid.set_titles("{col_name}" if col else "")
+        if (legend := grid.legend) is not None:
+            legend.set_title("")
+    plt.close(grid.figure)
+    return grid.figure
+
+
+def _label(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis, at 1, 2 and 5 of every decade."""
+    formatter = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "125" else "")
+    axis.set_major_formatter(formatter)
+    axis.set_minor_formatter(formatter)
+
+
+def _interval(values: Iterable[float]) -> tuple[float, float]:
+    return mean_interval(list(values)) or (np.nan, np.nan)
 
 
 def draw_images(rows: Sequence[tuple[str, Sequence[Image]]]) -> Figure:
@@ -182,9 +165,8 @@ def draw_images(rows: Sequence[tuple[str, Sequence[Image]]]) -> Figure:
         Label of each row, and its images, pixels from 0 to 255; rows may differ in length.
     """
     heights = [0.46] * len(rows)
-    figure, axes = plt.subplots(
-        len(rows), 1, figsize=(TEXT_WIDTH, sum(heights) + 0.1), squeeze=False, layout="constrained"
-    )
+    with style():
+        figure, axes = plt.subplots(len(rows), 1, figsize=(TEXT_WIDTH, sum(heights) + 0.1), squeeze=False)
     plt.close(figure)
     columns = max(len(images) for _, images in rows)
     for axis, (label, images) in zip(axes[:, 0], rows, strict=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gon.claims import verdicts
 from gon.claims.loading import Run
-from gon.claims.measuring import recorded_measurement, seed_value
+from gon.claims.measuring import measurement, seed_value
 from gon.claims.params import Budget, ClaimParams, Request
 from gon.claims.results import Measurement, SeedValue, Verdict
 from gon.claims.rules import LossRule, OrderingRule, Rule, StructuralRule, ValueRule
@@ -151,7 +151,7 @@ class _Judge:
             name += "/published"
         if name not in self.measurements:
             values = [seed_value(run, value) for run, value in zip(runs, chosen[quantity], strict=True)]
-            self.measurements[name] = recorded_measurement(
+            self.measurements[name] = measurement(
                 name, label, values, epochs=epochs, quantity=quantity, published=published
             )
         return self.measurements[name]
@@ -161,7 +161,7 @@ class _Judge:
         name = f"parameters/{spec.settings_label}"
         values = [SeedValue(run=None, seed=None, value=float(spec.parameters))]
         return self.measurements.setdefault(
-            name, recorded_measurement(name, spec.settings_label, values, epochs=0, quantity="parameters")
+            name, measurement(name, spec.settings_label, values, epochs=0, quantity="parameters")
         )
 
 

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -81,33 +80,6 @@ class Run:
     def value(self, quantity: str, epochs: int | None = None) -> float | None:
         """A quantity of `QUANTITIES`, after a number of epochs or all; None where the run has none."""
         return recorded_value(self.record, quantity, self.record.epochs if epochs is None else epochs)
-
-
-@dataclass(frozen=True)
-class Replicates:
-    """Runs of the same settings from different seeds; one only for a model that is computed."""
-
-    runs: tuple[Run, ...]
-
-    @property
-    def spec(self) -> RunSpec:
-        """The settings, with the seed of the first."""
-        return self.runs[0].spec
-
-    @property
-    def converged(self) -> list[Run]:
-        """The runs that did not diverge."""
-        return [run for run in self.runs if run.diverged is None]
-
-    @property
-    def epochs(self) -> int:
-        """Epochs that all of them have."""
-        return min(run.epochs for run in self.runs)
-
-    def mean(self, quantity: str) -> float | None:
-        """Mean of a quantity of `QUANTITIES` over the seeds that have it."""
-        values = [value for run in self.runs if (value := run.value(quantity)) is not None]
-        return statistics.fmean(values) if values else None
 
 
 class RunLoader:

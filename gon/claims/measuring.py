@@ -1,13 +1,50 @@
-"""Measured numbers: means over seeds, with what every run gave."""
+"""Measured numbers: means over seeds, with what every run gave; and how frames' columns read."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from gon.catalogue import ACTIVATIONS, DATASETS, MODELS
+from gon.claims import formats
 from gon.claims.loading import Run
 from gon.claims.results import QUANTITIES, Cell, Measurement, SeedValue
 from gon.claims.statistics import mean_interval
+
+_TITLES = {"dataset": "data set", "latent_dim": "latent size"}
+
+
+def quantity_of(column: str) -> tuple[str, str, str | None]:
+    """Name and unit of what a column holds, and its key if the records say it.
+
+    A column that a notebook computed is named for people, with its unit in parentheses.
+    """
+    if column in QUANTITIES:
+        return QUANTITIES[column].title, QUANTITIES[column].unit, column
+    if column == "loss":
+        return column, "SSE per image", None
+    name, _, unit = column.removesuffix(")").partition(" (")
+    return name, unit, None
+
+
+def title(column: str, every_unit: bool = False) -> str:
+    """A column as it is headed, with its unit: of losses, whose unit captions tell, only if asked for."""
+    name, unit, recorded = quantity_of(column)
+    text = _TITLES.get(column, name if recorded else name.replace("_", " "))
+    return f"{text} ({unit})" if unit and (every_unit or unit != QUANTITIES["train_loss"].unit) else text
+
+
+def shown(column: str, value: object) -> str:
+    """A value of a column as it is printed: a setting by its title."""
+    titles = {
+        "dataset": {name: dataset.title for name, dataset in DATASETS.items()},
+        "model": {name: model.title for name, model in MODELS.items()},
+        "activation": ACTIVATIONS,
+    }.get(column, {})
+    if column == "inner_steps":
+        return formats.counted(int(str(value)), "inner step")
+    prefix = {"latent_dim": "latent ", "width": "width ", "learning_rate": "learning rate "}.get(column, "")
+    return prefix + titles.get(str(value), str(value))
 
 
 def seed_value(run: Run, value: float | None, missing: str = "") -> SeedValue:
@@ -25,11 +62,10 @@ def measurement(
     *,
     epochs: int,
     quantity: str,
-    unit: str,
-    recorded: str | None = None,
     published: float | None = None,
 ) -> Measurement:
-    """Summarise what several seeds gave; see the attributes of `Measurement`."""
+    """Summarise what several seeds gave of a quantity, a column as in `quantity_of`."""
+    called, unit, recorded = quantity_of(quantity)
     numbers = [v.value for v in values if v.value is not None]
     notes: dict[str, list[str]] = {}
     for value in values:
@@ -42,7 +78,7 @@ def measurement(
     return Measurement(
         name=name,
         label=label,
-        quantity=quantity,
+        quantity=called,
         unit=unit,
         value=None if notes else statistics.fmean(numbers),
         interval=None if notes else mean_interval(numbers),
@@ -50,29 +86,6 @@ def measurement(
         epochs=epochs,
         values=list(values),
         recorded=recorded,
-        published=published,
-    )
-
-
-def recorded_measurement(
-    name: str,
-    label: str,
-    values: Sequence[SeedValue],
-    *,
-    epochs: int,
-    quantity: str,
-    published: float | None = None,
-) -> Measurement:
-    """The same for a key of `QUANTITIES`, which the records say."""
-    kind = QUANTITIES[quantity]
-    return measurement(
-        name,
-        label,
-        values,
-        epochs=epochs,
-        quantity=kind.title,
-        unit=kind.unit,
-        recorded=quantity,
         published=published,
     )
 
@@ -102,3 +115,14 @@ def _plain(cell: Cell, measurements: Mapping[str, Measurement]) -> str | float |
         found = measurements[cell.measurement]
         return found.note if found.value is None else found.value
     return cell.published if cell.published is not None else cell.text
+
+
+def cell_text(cell: Cell, measurements: Mapping[str, Measurement]) -> str:
+    """A cell as the page shows it."""
+    if cell.published is not None:
+        return formats.published(cell.published)
+    found = measurements.get(cell.measurement or "")
+    if found is None or found.value is None:
+        return (cell.text if found is None else found.note) or ""
+    text = formats.number(found.value)
+    return f"{text} {formats.spread(found.interval)}" if found.interval else text

@@ -1,4 +1,4 @@
-"""Statistics over seeds, from scipy and statsmodels: intervals, one-sided tests of log ratios, crossings.
+"""Statistics over seeds, from scipy and statsmodels: intervals, one-sided tests of log ratios.
 
 Losses are compared on the logarithmic scale, where a relative difference is a difference: a mean is then
 a geometric mean of ratios, and intervals for ratios stay above zero. With three to five seeds, all of it
@@ -13,8 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 from statsmodels.stats.weightstats import DescrStatsW
-
-from gon.runs.record import Epoch
 
 Array = npt.NDArray[np.float64]
 
@@ -42,24 +40,6 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
         return None
     low, high = DescrStatsW(np.asarray(values, dtype=np.float64)).tconfint_mean(1 - CONFIDENCE)
     return float(low), float(high)
-
-
-def mean_curve(curves: Sequence[Sequence[float]]) -> tuple[list[float], list[float], list[float]]:
-    """Mean of several curves point by point, with its confidence interval.
-
-    Parameters
-    ----------
-    curves
-        [n, points]: one curve per seed, at least two.
-
-    Returns
-    -------
-    tuple of list of float
-        Mean, and lower and upper end of its 95% interval, each [points].
-    """
-    sample = DescrStatsW(np.asarray(curves, dtype=np.float64))
-    low, high = sample.tconfint_mean(1 - CONFIDENCE)
-    return sample.mean.tolist(), low.tolist(), high.tolist()
 
 
 @dataclass(frozen=True)
@@ -176,29 +156,3 @@ def _nominal(p_value: float, seeds: Array) -> Array:
     """The p-value of the t test that skewness brings up to this one."""
     factor, power = _law(seeds)
     return np.minimum(p_value, (p_value / factor) ** (1 / power))
-
-
-def crossing(history: Sequence[Epoch], value: float) -> float | None:
-    """When the validation loss first falls to a value.
-
-    Parameters
-    ----------
-    history
-        The epochs of a run.
-    value
-        Summed squared error per image.
-
-    Returns
-    -------
-    float or None
-        The epoch, interpolated linearly between the two epochs around it; 1 if the first epoch ends at
-        or below the value, as nothing is known before; None if no epoch does.
-    """
-    points = [(e.epoch, e.validation_loss) for e in history if e.validation_loss is not None]
-    for i, (epoch, loss) in enumerate(points):
-        if loss <= value:
-            if i == 0:
-                return float(epoch)
-            before, above = points[i - 1]
-            return before + (epoch - before) * (above - value) / (above - loss)
-    return None

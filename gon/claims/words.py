@@ -35,18 +35,28 @@ from gon.claims.results import (
 from gon.claims.rules import OrderingRule, Rule, StructuralRule, ValueRule
 
 
-def rule_words(rule: Rule) -> str:
-    """A rule in one line: what it says, and by what it judges."""
-    how = f"{rule.kind}, version {rule.version} of {rule.date}"
+def confirmed_if(rule: Rule) -> str:
+    """What a rule calls reproduced, to follow "if"."""
     if isinstance(rule, StructuralRule):
-        how += f", at most {rule.at_most:g} times"
+        return f"every ratio is at most {rule.at_most:g}, counted exactly"
+    if isinstance(rule, OrderingRule):
+        what = f"every pair differs this way by more than {percent(rule.margin)}"
     else:
-        if isinstance(rule, OrderingRule):
-            how += f", margin {rule.margin:.0%}"
-        else:
-            how += f", tolerance {rule.tolerance:.0%}, in part within a factor of {rule.factor:g}"
-        how += f", level {rule.alpha:g}, seeds 0 to {rule.seeds - 1}"
-    return f"{rule.name} ({how}): {rule.statement}"
+        what = f"every loss lies within {percent(rule.tolerance)} of its published value"
+    return f"{what}, with {level(1 - rule.alpha)} confidence from {counted(rule.seeds, 'seed')}"
+
+
+def refuted_if(rule: Rule) -> str:
+    """What a rule calls not reproduced, to follow "if"."""
+    if isinstance(rule, StructuralRule):
+        return "a ratio is larger"
+    if isinstance(rule, OrderingRule):
+        return f"a pair is equal within {percent(rule.margin)}, or the other way round, at that confidence"
+    early = ", or below it long before the published number of epochs" if rule.milestones else ""
+    return (
+        f"a loss lies further from its published value than that{early}; *in part* confirmed if all still "
+        f"have the published order, within a factor of {rule.factor:g}"
+    )
 
 
 FINDINGS: dict[Finding, str] = {

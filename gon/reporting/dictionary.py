@@ -146,21 +146,15 @@ TABLES: dict[str, tuple[str, dict[str, Column]]] = {
 """Tables over the whole report: description and columns by file name."""
 
 FIGURE_COLUMNS = {
+    **columns_of(RunSpec),
+    "run": RUN,
     "epoch": Column("number", "Position on the axis, in epochs"),
     "seconds": Column("number", "Position on the axis, in seconds of training", "s"),
-    "train_loss": dataclasses.replace(TRAIN, description="Training loss, averaged over blocks of steps"),
+    "loss": Column("number", "Loss: of training, averaged over blocks of steps, or of validation", SSE),
     "validation_loss": VALIDATION,
-    "low": Column("number", "Lower end of the 95% confidence interval of the loss", SSE),
-    "high": Column("number", "Upper end of the 95% confidence interval of the loss", SSE),
-    "n": Column("integer", "Seeds behind the mean"),
     "panel": Column("string", "Panel of the figure"),
     "curve": Column("string", "Line of the figure"),
-    "model": Column("string", "Model"),
     "image": Column("integer", "Number of the image, from 0"),
-    "row": Column("integer", "Row of the figure, from 1"),
-    "mean_pixel": Column("number", "Mean of the image's pixels, from 0 to 255"),
-    "squared_error_of_shown_pixels": Column(
-        "number", "Summed squared error of the image as shown, pixels from 0 to 1"
-    ),
+    "squared_error": Column("number", "Summed squared error of the image, pixels from 0 to 1"),
 }
 """Columns of the data behind figures."""

@@ -64,11 +64,8 @@ def _section(study: Study, loader: RunLoader, folder: Path, executed: set[str]) 
     requests = params.available(study.budget)
     runs = loader.runs(requests)
     check_result(result, folder, runs)
-    measured = [
-        m.model_copy(update={"published": params.published.values.get(m.name)}) for m in result.measurements
-    ]
     left_out = [request for request in requests if request.left_out is not None]
-    judged = judge(params, study.budget, runs, left_out, measured)
+    judged = judge(params, study.budget, runs, left_out, result.measurements)
     return Section(**vars(judged), result=result, folder=folder, has_notebook=result.claim in executed)
 
 

@@ -1,0 +1,97 @@
+"""Measurements of a claim's runs as tidy frames, one row per observation."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from gon.claims.figures import block_means
+from gon.claims.loading import Run
+from gon.claims.results import QUANTITIES
+from gon.spec import RunSpec
+
+_SETTINGS = ["run", *(field.name for field in dataclasses.fields(RunSpec))]
+
+
+class Frames:
+    """What was measured on runs.
+
+    Every frame has the settings of a run, `run` (its digest), and what was measured; `epochs` says after how
+    many. Rows without a run are published values.
+
+    Attributes
+    ----------
+    runs
+        The runs that it all is taken from.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+
+    def measured(self, epochs: int | None = None) -> pd.DataFrame:
+        """What the records say, one row per run: settings and `QUANTITIES`.
+
+        Parameters
+        ----------
+        epochs
+            After how many epochs, of the runs that have come so far; None for the last ones. Where some
+            seeds of a setting were trained farther than others, only those: numbers and curves of one
+            setting are of one length of training.
+        """
+        reached: dict[RunSpec, int] = {}
+        for run in self.runs:
+            reached[setting(run)] = max(reached.get(setting(run), 0), run.epochs)
+        rows = []
+        for run in self.runs:
+            after = reached[setting(run)] if epochs is None else epochs
+            if run.epochs >= after:
+                values = {quantity: run.value(quantity, after) for quantity in QUANTITIES}
+                rows.append({"run": run.spec.digest, **vars(run.spec), "epochs": after, **values})
+        return pd.DataFrame(rows).astype({"seed": "Int64"})
+
+    def training(self, frame: pd.DataFrame, points: int = 80) -> pd.DataFrame:
+        """The training loss of every run of a frame, averaged over at most so many blocks of steps.
+
+        Columns `epoch`, `seconds` of training (CPU) and `loss`; one row for what is computed.
+        """
+        parts = []
+        for run in self.of(frame):
+            steps, losses = block_means(run.step_losses(), points)
+            if run.exact:
+                steps, losses = np.zeros(1), [run.value("train_loss") or np.nan]
+            seconds = steps * (run.value("step_milliseconds") or 0.0) / 1e3
+            epochs = steps / run.spec.steps_per_epoch
+            values = {"run": run.spec.digest, "epoch": epochs, "seconds": seconds, "loss": losses}
+            parts.append(pd.DataFrame(values))
+        return frame[_SETTINGS].merge(pd.concat(parts), on="run")
+
+    def history(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The validation `loss` of every run of a frame after each `epoch`."""
+        rows = [
+            (run.spec.digest, epoch.epoch, epoch.validation_loss)
+            for run in self.of(frame)
+            for epoch in run.record.history
+        ]
+        return frame[_SETTINGS].merge(pd.DataFrame(rows, columns=["run", "epoch", "loss"]), on="run")
+
+    def evaluation(self, name: str) -> pd.DataFrame:
+        """What a further evaluation gave, a key of `gon.catalogue.EVALUATIONS`: `variable` and `value`."""
+        rows = [
+            (run.spec.digest, *entry)
+            for run in self.runs
+            if run.store.evaluation_path(run.spec, run.record.epochs, name).exists()
+            for entry in run.evaluation(name).items()
+        ]
+        return self.measured()[[*_SETTINGS, "epochs"]].merge(
+            pd.DataFrame(rows, columns=["run", "variable", "value"]), on="run"
+        )
+
+    def of(self, frame: pd.DataFrame) -> list[Run]:
+        """The runs of a frame's rows, in their order."""
+        by_digest = {run.spec.digest: run for run in self.runs}
+        return [by_digest[digest] for digest in frame["run"].dropna().unique()]
+
+
+def setting(run: Run) -> RunSpec:
+    """What a run has in common with those of other seeds."""
+    return dataclasses.replace(run.spec, seed=RunSpec.seed)
