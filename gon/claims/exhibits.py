@@ -10,13 +10,12 @@ from IPython.display import SVG, display
 from matplotlib.figure import Figure
 
 from gon.claims import figures
-from gon.claims.formats import listed
+from gon.claims.formats import listed, number
 from gon.claims.frames import Frames, setting
 from gon.claims.measuring import cell_text, frame_of, measurement, seed_value, shown, title
 from gon.claims.results import Cell, FigureFile, Measurement, Table
 from gon.errors import UsageError
 from gon.files import write_atomically
-from gon.runs.store import Image
 
 _IMAGES_PER_ROW = 10
 
@@ -137,6 +136,7 @@ class Exhibits(Frames):
         hue: str,
         caption: str,
         col: str = "",
+        scale: figures.Scale = "log",
     ) -> None:
         """Add a plot to the result, with its data as CSV, and show it.
 
@@ -146,19 +146,12 @@ class Exhibits(Frames):
             Unique name, also of its files.
         frame
             One row per observation.
-        kind
-            `lines`: means of `y` over seeds on a logarithmic axis, with bands or bars of their 95%
-            intervals. `dots`: one dot per run, `x` on a logarithmic axis, rows by `y`.
-        x, y
-            The columns that are drawn.
-        hue
-            The column whose values have a colour each.
-        col
-            The column whose values have a panel each; empty for a single panel.
+        kind, x, y, hue, col, scale
+            As in `gon.claims.figures.plot`.
         caption
-            What it shows.
+            What to see in it.
         """
-        frame = frame.dropna(subset=[x, y])
+        frame = frame.dropna(subset=[y] if kind == "lines" else [x, y])
         if frame.empty:
             print(f"{name}: no run at this budget")
             return
@@ -167,16 +160,16 @@ class Exhibits(Frames):
         drawn = data.assign(**{key: [shown(key, value) for value in data[key]] for key in named})
         labels = [key if key in named else title(key, every_unit=True) for key in (x, y)]
         drawn = drawn.rename(columns=dict(zip((x, y), labels, strict=True)))
-        figure = figures.plot(drawn, kind, labels[0], labels[1], hue, col)
-        alt = f"Plot of {labels[1]} against {labels[0]}; {kind} for {listed(list(drawn[hue].unique()))}"
-        if col:
-            alt += f"; panels for {listed(list(drawn[col].unique()))}"
-        if kind == "lines" and data["seed"].nunique() > 1:
-            caption += " Lines are means over the seeds, with their 95% confidence intervals."
-        self._add_figure(name, figure, data, caption, f"{alt}. The data stand beside it.")
+        panels = figures.plot(drawn, kind, labels[0], labels[1], hue, col, scale)
+        alt = f"{labels[1]} against {labels[0]}; {kind} for {listed(list(drawn[hue].unique()))}."
+        if kind == "lines":
+            alt += " " + _ends(drawn, labels[0], labels[1], [key for key in (col, hue) if key])
+        self._add_figure(name, panels, data, caption, alt)
 
     def add_images(self, name: str, frame: pd.DataFrame, images: str, *, by: str, caption: str) -> None:
         """Add a grid of images that models made, and show it; of each model those of its first run.
+
+        Under a reconstruction stand its error, as a picture, and its summed squared error.
 
         Parameters
         ----------
@@ -187,41 +180,63 @@ class Exhibits(Frames):
         name, frame, caption
             As in `add_plot`.
         """
-        rows: list[tuple[str, list[Image]]] = []
-        originals: list[tuple[str, list[Image]]] = []
+        rows: list[figures.ImageRow] = []
         data = []
         for value, group in frame.groupby(by, sort=False):
             found = [(run, made) for run in self.of(group) if images in (made := run.images())]
             if not found:
                 continue
             run, made = found[0]
-            for i in range(0, len(made[images]), _IMAGES_PER_ROW):
-                rows.append((shown(by, value) if i == 0 else "", made[images][i : i + _IMAGES_PER_ROW]))
             pixels = np.asarray(made[images]) / 255  # [images, channels, height, width]
             values: dict[str, object] = {"run": run.spec.digest, by: value, "image": range(len(pixels))}
+            of_row = [made[images][i : i + _IMAGES_PER_ROW] for i in range(0, len(pixels), _IMAGES_PER_ROW)]
             if images == "reconstructions":
-                originals = [("original", made["originals"])]
-                errors = (pixels - np.asarray(made["originals"]) / 255) ** 2
-                values["squared_error"] = errors.sum((1, 2, 3))
+                originals = np.asarray(made["originals"])
+                if not rows:
+                    rows.append(("original", made["originals"][:_IMAGES_PER_ROW], []))
+                errors = originals / 255 - pixels
+                values["squared_error"] = errors_of = (errors**2).sum((1, 2, 3))
+                rows.append((shown(by, value), of_row[0], []))
+                rows.append(("error", errors[:_IMAGES_PER_ROW], [f"{e:.2g}" for e in errors_of[:_IMAGES_PER_ROW]]))
+            else:
+                rows += [(shown(by, value) if i == 0 else "", part, []) for i, part in enumerate(of_row)]
             data.append(pd.DataFrame(values))
         if not rows:
             print(f"{images}: none at this budget")
             return
-        alt = (
-            f"A grid of images, {images}; rows: {listed([label for label, _ in originals + rows if label])}."
-        )
-        self._add_figure(name, figures.draw_images(originals + rows), pd.concat(data), caption, alt)
+        alt = f"A grid of images, {images}; rows: {listed([label for label, _, _ in rows if label])}."
+        self._add_figure(name, [figures.draw_images(rows)], pd.concat(data), caption, alt)
 
-    def _add_figure(self, name: str, figure: Figure, data: pd.DataFrame, caption: str, alt: str) -> None:
-        """Add a figure to the result, as SVG and PDF with its data as CSV, and show it."""
+    def _add_figure(
+        self, name: str, panels: Sequence[Figure], data: pd.DataFrame, caption: str, alt: str
+    ) -> None:
+        """Add a figure to the result, as SVG with its data as CSV, and show it."""
         stem = _stem(self._work / "figures", name)
         write_atomically(stem.with_suffix(".csv"), data.to_csv(index=False))
-        figures.save_figure(figure, stem)
-        files = {kind: f"figures/{name}.{kind}" for kind in ("svg", "pdf", "csv")}
-        runs = list(data["run"].dropna().unique())
-        self._figures.append(FigureFile(name=name, caption=caption, alt=alt, runs=runs, **files))
-        drawing = SVG(stem.with_suffix(".svg"))  # type: ignore[no-untyped-call]
-        display(drawing, metadata={"image/svg+xml": {"alt": alt}})  # type: ignore[no-untyped-call]
+        files = [f"{name}-{i}.svg" if len(panels) > 1 else f"{name}.svg" for i in range(1, len(panels) + 1)]
+        for panel, file in zip(panels, files, strict=True):
+            figures.save_figure(panel, stem.with_name(file))
+            drawing = SVG(stem.with_name(file))  # type: ignore[no-untyped-call]
+            display(drawing, metadata={"image/svg+xml": {"alt": alt}})  # type: ignore[no-untyped-call]
+        self._figures.append(
+            FigureFile(
+                name=name,
+                caption=caption,
+                alt=alt,
+                panels=[f"figures/{file}" for file in files],
+                csv=f"figures/{name}.csv",
+                runs=list(data["run"].dropna().unique()),
+            )
+        )
+
+
+def _ends(frame: pd.DataFrame, x: str, y: str, keys: list[str]) -> str:
+    """Where the lines of a plot end, in words, for somebody who does not see it."""
+    last = frame.dropna(subset=[x])
+    last = last[last[x] == last.groupby(keys)[x].transform("max")]
+    means = last.groupby(keys, sort=False)[y].mean()
+    parts = [f"{', '.join(k) if isinstance(k, tuple) else k} {number(v)}" for k, v in means.items()]
+    return f"At the right end: {'; '.join(parts)}." if parts else ""
 
 
 def _stem(folder: Path, name: str) -> Path:

@@ -1,7 +1,7 @@
 """Every plot: one style, safe for colour-blind readers and readable in grey; each drawn from a tidy frame."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 from gon.claims.statistics import mean_interval
 from gon.files import write_atomically
@@ -27,10 +27,21 @@ TEXT_WIDTH = 6.5
 """Width of the text in print, in inches; figures are drawn at the size at which they are read."""
 
 _COLOURS = [*sns.color_palette("colorblind", 10), (0.0, 0.0, 0.0), (0.45, 0.45, 0.45)]
+_DASHES: list[Any] = ["-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 1))]
+_MARKERS = ["o", "s", "^", "v", "P", "X"]
 _FEW_POINTS = 12
 _LEAST_RATIO = 1.2
+_LEAST_DIFFERENCE = 0.001
+
+_SEED = "_seed"
+_UNNAMED = ["_passed", "_interval"]
+"""Labels of what has no name in a legend: a single seed; a mark and an interval."""
 
 Kind = Literal["lines", "dots"]
+Scale = Literal["log", "linear"]
+Look = tuple[Any, Any, str]
+"""Colour, dashes and marker."""
+ImageRow = tuple[str, Sequence[Image] | npt.NDArray[Any], Sequence[str]]
 
 
 def style() -> AbstractContextManager[None]:
@@ -83,66 +94,112 @@ def block_means(losses: npt.ArrayLike, points: int = 80) -> tuple[npt.NDArray[np
     return (starts + ends) / 2, [float(values[a:b].mean()) for a, b in zip(starts, ends, strict=True)]
 
 
-def panels(count: int, height: float = 2.7) -> tuple[Figure, Sequence[Axes]]:
-    """A figure as wide as the text, with `count` panels side by side, outside any notebook backend."""
-    figure, axes = plt.subplots(1, count, figsize=(TEXT_WIDTH, height), squeeze=False)
+def panels(count: int, height: float = 2.7, width: float = TEXT_WIDTH) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with `count` panels side by side, of a height and width in inches, outside any notebook backend."""
+    figure, axes = plt.subplots(1, count, figsize=(width, height), squeeze=False)
     plt.close(figure)  # shown once, by the cell that returns it
     return figure, list(axes[0])
 
 
-def plot(frame: pd.DataFrame, kind: Kind, x: str, y: str, hue: str, col: str) -> Figure:
-    """A figure of one panel for every value of a column, each with a logarithmic axis.
+def plot(
+    frame: pd.DataFrame, kind: Kind, x: str, y: str, hue: str, col: str = "", scale: Scale = "log"
+) -> list[Figure]:
+    """A figure for every value of a column: the panels of one exhibit, which stand side by side or stacked.
 
     Parameters
     ----------
     frame
         One row per observation.
     kind
-        `lines`: means over seeds, with bands or bars of their 95% intervals, and markers where there are few
-        points. A single point beside curves is a line across them. `dots`: a dot for every row.
+        `lines`: means over seeds, beside the seeds themselves, thin, or as dots where there are few points. A row
+        without `x` is a level: a dashed line across, in the colour of its hue; where a line of the same hue falls
+        to it, a ring marks the place. `dots`: rows by `y`, with a dot for every run and a mark with its 95%
+        interval for the mean over seeds; a diamond is a published value.
     x, y, hue
         The columns that are drawn, named as the axes are to be labelled.
     col
         The column whose values head the panels; empty for a single panel.
+    scale
+        Of the losses' axis.
     """
-    count = frame[col].nunique() if col else 1
-    marked = frame[x].nunique() <= _FEW_POINTS
-    if kind == "lines" and not marked:
-        points = frame.groupby(hue)[x].transform("nunique")
-        ends = [frame[points == 1].assign(**{x: end}) for end in (0, frame[x].max())]
-        frame = pd.concat([frame[points > 1], *ends])
-    levels = frame[hue].nunique()
-    common: dict[str, Any] = {
-        "x": x,
-        "y": y,
-        "hue": hue,
-        "col": col or None,
-        "palette": (_COLOURS * levels)[:levels],
+    parts = list(frame.groupby(col, sort=False)) if col else [("", frame)]
+    looks = {
+        value: (_COLOURS[i % len(_COLOURS)], _DASHES[i % len(_DASHES)], _MARKERS[i % len(_MARKERS)])
+        for i, value in enumerate(frame[hue].unique())
     }
-    common |= {"height": 2.6, "aspect": (TEXT_WIDTH - 1.1) / count / 2.6}
-    with style(), mpl.rc_context({"figure.constrained_layout.use": False}):  # seaborn lays out panels itself
-        if kind == "lines":
-            common |= {"kind": "line", "style": hue, "markers": marked, "errorbar": _interval}
-            common |= {"err_style": "bars" if marked else "band"}
-            grid = sns.relplot(frame, **common, facet_kws={"sharex": False, "sharey": False})
-        else:
-            common |= {"kind": "strip", "orient": "h", "jitter": False, "dodge": levels > 1, "alpha": 0.8}
-            grid = sns.catplot(frame, **common, sharex=False)
-            grid.set_axis_labels(x, "")
-        for axes in grid.axes.flat:
-            axes.set(**{"yscale" if kind == "lines" else "xscale": "log"})
-            _label(axes.yaxis if kind == "lines" else axes.xaxis)
+    drawn = []
+    width = TEXT_WIDTH / (2 if len(parts) > 1 else 1 if kind == "dots" else 1.4)
+    for heading, part in parts:
+        with style():
+            height = 2.2 if kind == "lines" else 0.85 + 0.2 * part[y].nunique()
+            figure, (axes,) = panels(1, height, width)
             if kind == "lines":
-                drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
-                low, high = np.nanmin(drawn), np.nanmax(drawn)
-                # Neither may a wide band flatten the curves, nor a small difference fill the axis.
-                room = max((high / low) ** 0.05, (_LEAST_RATIO * low / high) ** 0.5)
-                axes.set_ylim(low / room, high * room)
-        grid.set_titles("{col_name}" if col else "")
-        if (legend := grid.legend) is not None:
-            legend.set_title("")
-    plt.close(grid.figure)
-    return grid.figure
+                _draw_lines(axes, part, x, y, hue, looks)
+                axes.set_yscale(scale)
+                _limit(axes, scale)
+            else:
+                _draw_dots(axes, part, x, y, hue, looks)
+                axes.set_xscale(scale)
+            if scale == "log":
+                _label(axes.yaxis if kind == "lines" else axes.xaxis)
+            axes.set_xlabel(x)
+            axes.set_ylabel(y if kind == "lines" else "")
+            axes.set_title(str(heading))
+            if part[hue].nunique() > 1:
+                place = "best" if kind == "lines" else "outside lower center"
+                (axes if kind == "lines" else figure).legend(loc=place, ncols=1 if kind == "lines" else 3)
+        drawn.append(figure)
+    return drawn
+
+
+def _draw_lines(axes: Axes, frame: pd.DataFrame, x: str, y: str, hue: str, looks: dict[Any, Look]) -> None:
+    for value, group in frame.groupby(hue, sort=False):
+        (colour, dashes, marker), curve = looks[value], group.dropna(subset=[x])
+        few = curve[x].nunique() <= _FEW_POINTS
+        seeds = list(curve.groupby("run")) if curve["run"].nunique() > 1 else []
+        for _, one in seeds:
+            look = {"marker": ".", "linestyle": ""} if few else {"linewidth": 0.5}
+            axes.plot(one[x], one[y], color=colour, alpha=0.5, label=_SEED, **look)
+        means = curve.groupby(x)[y].mean()
+        if len(means):
+            look = {"marker": marker, "markersize": 4} if few else {}
+            axes.plot(means.index, means, color=colour, linestyle=dashes, label=str(value), **look)
+        for level in group[group[x].isna()][y]:
+            alone = {} if len(means) else {"label": str(value)}
+            axes.axhline(level, color=colour, linestyle=(0, (2, 2)), linewidth=1, **alone)
+            if (below := means[means <= level]).size and below.index[0] != means.index[0]:
+                axes.plot(below.index[:1], below[:1], "o", color=colour, fillstyle="none", label=_UNNAMED[0])
+
+
+def _draw_dots(axes: Axes, frame: pd.DataFrame, x: str, y: str, hue: str, looks: dict[Any, Look]) -> None:
+    rows = list(frame[y].unique())
+    for value, group in frame.groupby(hue, sort=False):
+        colour, _, marker = looks[value]
+        published = group["run"].isna().all()
+        label = str(value)
+        for row, of in group.groupby(y, sort=False):
+            place = rows.index(row)
+            if of["run"].nunique() > 1:
+                axes.plot(of[x], [place] * len(of), ".", color=colour, alpha=0.5, label=_SEED)
+                if (interval := mean_interval(list(of[x]))) is not None and min(interval) > 0:
+                    axes.plot(interval, [place] * 2, color=colour, linewidth=1, label=_UNNAMED[1])
+            look = {"marker": "D", "fillstyle": "none"} if published else {"marker": marker}
+            axes.plot([of[x].mean()], [place], color=colour, linestyle="", markersize=5, label=label, **look)
+            label = f"_{value}"  # once in the legend
+    axes.set_yticks(range(len(rows)), [str(row) for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+
+
+def _limit(axes: Axes, scale: Scale) -> None:
+    """Limits by the lines and levels: a small difference must not fill the axis."""
+    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+    low, high = np.nanmin(drawn), np.nanmax(drawn)
+    if scale == "log":
+        room = max((high / low) ** 0.05, (_LEAST_RATIO * low / high) ** 0.5)
+        axes.set_ylim(low / room, high * room)
+    else:
+        room = max(0.05 * (high - low), _LEAST_DIFFERENCE)
+        axes.set_ylim(low - room, high + room)
 
 
 def _label(axis: Axis) -> None:
@@ -152,38 +209,35 @@ def _label(axis: Axis) -> None:
     axis.set_minor_formatter(formatter)
 
 
-def _interval(values: Iterable[float]) -> tuple[float, float]:
-    return mean_interval(list(values)) or (np.nan, np.nan)
-
-
-def draw_images(rows: Sequence[tuple[str, Sequence[Image]]]) -> Figure:
-    """A grid of images.
+def draw_images(rows: Sequence[ImageRow]) -> Figure:
+    """A grid of images, by rows.
 
     Parameters
     ----------
     rows
-        Label of each row, and its images, pixels from 0 to 255; rows may differ in length.
+        Label of each row, its images, and a text below each, or none; rows may differ in length. Images with pixels
+        from 0 to 255 are grey or coloured; those with pixels from -1 to 1 are signed: blue is above zero, red below.
     """
-    heights = [0.46] * len(rows)
+    heights = [0.62 if texts else 0.48 for _, _, texts in rows]
+    columns = max(len(images) for _, images, _ in rows)
     with style():
-        figure, axes = plt.subplots(len(rows), 1, figsize=(TEXT_WIDTH, sum(heights) + 0.1), squeeze=False)
-    plt.close(figure)
-    columns = max(len(images) for _, images in rows)
-    for axis, (label, images) in zip(axes[:, 0], rows, strict=True):
-        pixels = np.asarray(images, dtype=np.uint8)  # [count, channels, height, width]
-        strip = np.concatenate(
-            list(pixels.transpose(0, 2, 3, 1)), axis=1
-        )  # [height, count * width, channels]
-        axis.imshow(
-            strip.squeeze(-1) if strip.shape[-1] == 1 else strip,
-            cmap="gray",
-            vmin=0,
-            vmax=255,
-            aspect="equal",
+        figure, axes = plt.subplots(
+            len(rows), columns, figsize=(TEXT_WIDTH, sum(heights)), squeeze=False, height_ratios=heights
         )
-        axis.set_xlim(-0.5, columns * pixels.shape[3] - 0.5)
-        axis.set_axis_off()
-        axis.text(-0.01, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=8)
+        figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)  # type: ignore[union-attr]
+    plt.close(figure)
+    for of_row, (label, images, texts) in zip(axes, rows, strict=True):
+        for i, axis in enumerate(of_row):
+            axis.set_axis_off()
+            if i < len(images):
+                pixels = np.asarray(images[i])  # [channels, height, width]
+                signed = pixels.dtype.kind == "f"
+                look = {"cmap": "RdBu", "vmin": -1, "vmax": 1} if signed else {"cmap": "gray", "vmin": 0, "vmax": 255}
+                shown = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+                axis.imshow(shown, interpolation="none", **look)  # as they are: the page enlarges them
+            if texts:
+                axis.text(0.5, -0.04, texts[i], transform=axis.transAxes, ha="center", va="top", fontsize=7)
+        of_row[0].text(-0.1, 0.5, label, transform=of_row[0].transAxes, ha="right", va="center", fontsize=8)
     return figure
 
 
@@ -191,23 +245,25 @@ def _describe(figure: Figure) -> None:
     """Let the ids of the drawing say its scales and the names of its lines: the page shows values by them."""
     for axes in figure.axes:
         limits = [
-            f"{scale}|{low:.6g}|{high:.6g}"
-            for scale, (low, high) in (
-                (axes.get_xscale(), axes.get_xlim()),
-                (axes.get_yscale(), axes.get_ylim()),
+            f"{'rows' if isinstance(axis.get_major_formatter(), FixedFormatter) else scale}|{low:.6g}|{high:.6g}"
+            for axis, scale, (low, high) in (
+                (axes.xaxis, axes.get_xscale(), axes.get_xlim()),
+                (axes.yaxis, axes.get_yscale(), axes.get_ylim()),
             )
         ]
         axes.patch.set_gid(quote(f"axes|{'|'.join(limits)}", safe="|"))
-        for line in axes.lines:
-            if not str(line.get_label()).startswith("_"):
-                line.set_gid(quote(f"line|{line.get_label()}", safe="|"))
+        for i, line in enumerate(axes.lines):
+            label = str(line.get_label())
+            if label == _SEED:
+                line.set_gid(f"seed|{i}")
+            elif label not in _UNNAMED:
+                line.set_gid(quote(f"line|{i}|{label.removeprefix('_')}", safe="|"))
 
 
-def save_figure(figure: Figure, stem: Path) -> None:
-    """Write a figure as `<stem>.svg` for the page and `<stem>.pdf` for print, without dates."""
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG, without a date."""
     _describe(figure)
-    for suffix, metadata in ((".svg", {"Date": None}), (".pdf", {"CreationDate": None, "ModDate": None})):
-        buffer = io.BytesIO()
-        with style():
-            figure.savefig(buffer, format=suffix[1:], metadata=metadata)
-        write_atomically(stem.with_suffix(suffix), buffer.getvalue())
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    write_atomically(path, buffer.getvalue())

@@ -52,26 +52,41 @@ class Frames:
     def training(self, frame: pd.DataFrame, points: int = 80) -> pd.DataFrame:
         """The training loss of every run of a frame, averaged over at most so many blocks of steps.
 
-        Columns `epoch`, `seconds` of training (CPU) and `loss`; one row for what is computed.
+        Columns `epoch`, `seconds` of training (CPU) and `loss`; of what is computed one row, without a time.
         """
         parts = []
         for run in self.of(frame):
             steps, losses = block_means(run.step_losses(), points)
             if run.exact:
-                steps, losses = np.zeros(1), [run.value("train_loss") or np.nan]
+                steps, losses = np.full(1, np.nan), [run.value("train_loss") or np.nan]
             seconds = steps * (run.value("step_milliseconds") or 0.0) / 1e3
             epochs = steps / run.spec.steps_per_epoch
             values = {"run": run.spec.digest, "epoch": epochs, "seconds": seconds, "loss": losses}
             parts.append(pd.DataFrame(values))
         return frame[_SETTINGS].merge(pd.concat(parts), on="run")
 
-    def history(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The validation `loss` of every run of a frame after each `epoch`."""
-        rows = [
-            (run.spec.digest, epoch.epoch, epoch.validation_loss)
-            for run in self.of(frame)
-            for epoch in run.record.history
-        ]
+    def history(self, frame: pd.DataFrame, better: bool = False) -> pd.DataFrame:
+        """The validation `loss` of every run of a frame after each `epoch`.
+
+        Parameters
+        ----------
+        frame
+            The runs.
+        better
+            Of a model with an encoder, the better of its two batch-norm modes, chosen for each setting by the mean over
+            its seeds at the end, as the rules do.
+        """
+        rows = []
+        for run in self.of(frame):
+            mode = "validation_loss"
+            if better and run.spec.entry.has_encoder:
+                alike = [other for other in self.of(frame) if setting(other) == setting(run)]
+                means = {
+                    key: np.mean([other.value(key) or np.inf for other in alike])
+                    for key in (mode, "validation_loss_running")
+                }
+                mode = min(means, key=means.__getitem__)
+            rows += [(run.spec.digest, epoch.epoch, getattr(epoch, mode)) for epoch in run.record.history]
         return frame[_SETTINGS].merge(pd.DataFrame(rows, columns=["run", "epoch", "loss"]), on="run")
 
     def evaluation(self, name: str) -> pd.DataFrame:

@@ -124,13 +124,12 @@ class Table(Strict):
 
 
 class FigureFile(Strict):
-    """A figure, for page (SVG) and print (PDF), and the data drawn in it (CSV)."""
+    """A figure, its panels drawn one by one (SVG), and the data drawn in it (CSV)."""
 
     name: str
     caption: str
     alt: str
-    svg: str
-    pdf: str
+    panels: list[str]
     csv: str
     runs: list[str]
 
@@ -212,7 +211,7 @@ class ClaimResult(Strict):
     def files(self) -> list[str]:
         """Every file that the result names, and the result itself; relative to the folder."""
         named = ["result.json", *(table.csv for table in self.tables)]
-        named += [path for figure in self.figures for path in (figure.svg, figure.pdf, figure.csv)]
+        named += [path for figure in self.figures for path in (*figure.panels, figure.csv)]
         return list(dict.fromkeys(named))
 
 

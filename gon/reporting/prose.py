@@ -269,6 +269,6 @@ def _workflow_svg(path: Path, alt: str) -> Markup:
     return Markup(inline_svg(path, "workflow-", alt))
 
 
-def _inline_svg(section: Section, figure: FigureFile) -> Markup:
-    prefix = f"{section.anchor}-{escape.slug(figure.name)}-"
-    return Markup(inline_svg(section.folder / figure.svg, prefix, escape.printable(figure.alt)))
+def _inline_svg(section: Section, panel: str) -> Markup:
+    prefix = f"{section.anchor}-{escape.slug(Path(panel).stem)}-"
+    return Markup(inline_svg(section.folder / panel, prefix))

@@ -91,6 +91,11 @@ class Section(JudgedClaim):
         return [table for table in self.tables if table.name not in self.params.front]
 
     @property
+    def own_figures(self) -> list[FigureFile]:
+        """The figures that stand in its section, and not in front."""
+        return [figure for figure in self.figures if figure.name not in self.params.front]
+
+    @property
     def anchor(self) -> str:
         """The id of its section."""
         return f"claim-{slug(self.name)}"

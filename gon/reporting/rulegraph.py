@@ -83,5 +83,5 @@ def draw_workflow(graph: "nx.DiGraph[str]", stem: Path) -> None:
             )
         axes.update_datalim(list(places.values()))
         axes.margins(0.12, 0.25)
-        save_figure(figure, stem)
+        save_figure(figure, stem.with_suffix(".svg"))
         plt.close(figure)

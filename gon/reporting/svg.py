@@ -13,7 +13,7 @@ GRID = "#e0e0e0"
 _DROPPED = {"metadata", "script", "foreignObject", "style", "title", "desc"}
 
 
-def inline_svg(path: Path, prefix: str, alt: str) -> str:
+def inline_svg(path: Path, prefix: str, alt: str = "") -> str:
     """An SVG file as an element for an HTML page.
 
     Parameters
@@ -23,7 +23,7 @@ def inline_svg(path: Path, prefix: str, alt: str) -> str:
     prefix
         Put in front of every id: two figures of one page must not share ids.
     alt
-        Text alternative.
+        Text alternative; empty where what the element stands in has one.
 
     Raises
     ------
@@ -44,8 +44,11 @@ def inline_svg(path: Path, prefix: str, alt: str) -> str:
         root.attrib.pop(side, None)
     root.set("xmlns", "http://www.w3.org/2000/svg")
     root.set("style", "stroke-linejoin: round; stroke-linecap: butt")
-    root.set("role", "img")
-    root.set("aria-label", alt)
+    if alt:
+        root.set("role", "img")
+        root.set("aria-label", alt)
+    else:
+        root.set("aria-hidden", "true")
     return ElementTree.tostring(root, encoding="unicode")
 
 

@@ -225,8 +225,7 @@ def _claim_resources(section: Section) -> list[dict[str, Any]]:
         resources.append(
             _resource(f"{folder}/{figure.csv}", f"Data of the figure: {figure.caption}", columns)
         )
-        resources.append(_resource(f"{folder}/{figure.svg}", f"Figure: {figure.caption}"))
-        resources.append(_resource(f"{folder}/{figure.pdf}", f"Figure: {figure.caption}"))
+        resources += [_resource(f"{folder}/{panel}", f"Figure: {figure.caption}") for panel in figure.panels]
     return resources
 
 

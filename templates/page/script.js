@@ -88,6 +88,44 @@ for (const table of document.querySelectorAll("table.filterable")) {
   table.closest("figure, details")?.querySelector(".scroll").before(make("label", { class: "filter" }, "Filter ", input));
 }
 
+// An axis says its scale and limits in the id of its background, and a line its name: a value follows from where
+// a point is drawn, and where it is to be drawn from its value.
+const scalesOf = (ground) => {
+  const [, xScale, x0, x1, yScale, y0, y1] = decodeURIComponent(ground.id).split("|");
+  return { xScale, x0: Number(x0), x1: Number(x1), yScale, y0: Number(y0), y1: Number(y1), box: ground.getBBox() };
+};
+const between = (scale, low, high, share) => (scale === "log" ? low * (high / low) ** share : low + (high - low) * share);
+const drawnIn = (ground) => ground.parentElement.querySelectorAll('[id*="line|"], [id*="seed|"]');
+const short = (value) => (value !== 0 && (Math.abs(value) >= 1e4 || Math.abs(value) < 1e-3) ? value.toExponential(1) : String(Number(value.toPrecision(3))));
+const rescale = (ground, linear) => {
+  const { y0, y1, box } = scalesOf(ground);
+  const axes = ground.parentElement;
+  const place = (y) => {
+    const value = between("log", y0, y1, 1 - (y - box.y) / box.height);
+    return (box.y + box.height * (1 - value / y1)).toFixed(2);
+  };
+  const set = (element, name, change) => {
+    element.dataset[name] ??= element.getAttribute(name);
+    element.setAttribute(name, linear ? change(element.dataset[name]) : element.dataset[name]);
+  };
+  for (const line of drawnIn(ground)) {
+    for (const path of line.querySelectorAll(":scope > path")) set(path, "d", (d) => d.replace(/([ML])\s*([-\d.]+)[ ,]([-\d.]+)/g, (_, to, x, y) => `${to} ${x} ${place(Number(y))}`));
+    for (const use of line.querySelectorAll("use")) set(use, "y", (y) => place(Number(y)));
+  }
+  for (const tick of axes.querySelectorAll('[id*="ytick_"]')) tick.style.display = linear ? "none" : "";
+  axes.querySelector(".linear")?.remove();
+  if (!linear) return;
+  const ticks = document.createElementNS("http://www.w3.org/2000/svg", "g");
+  ticks.setAttribute("class", "linear");
+  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+    const text = document.createElementNS("http://www.w3.org/2000/svg", "text");
+    for (const [name, value] of [["x", box.x - 5], ["y", box.y + box.height * (1 - share) + 3], ["text-anchor", "end"], ["font-size", 8]]) text.setAttribute(name, value);
+    text.textContent = short(y1 * share);
+    ticks.append(text);
+  }
+  axes.append(ticks);
+};
+
 // Switches of a figure: seeds on and off, and the other scale where it is drawn too.
 for (const figure of document.querySelectorAll("figure.plot")) {
   const bar = make("p", { class: "switches" });
@@ -100,37 +138,36 @@ for (const figure of document.querySelectorAll("figure.plot")) {
       for (const seed of seeds) seed.style.display = on ? "" : "none";
     }));
   }
-  const scales = figure.querySelectorAll("[data-scale]");
-  if (scales.length > 1) {
-    bar.append(button("linear", { "aria-pressed": "false" }, (element) => {
+  const grounds = [...figure.querySelectorAll('[id*="axes|"]')].filter((ground) => scalesOf(ground).yScale === "log");
+  if (grounds.length) {
+    bar.append(button("linear axis", { "aria-pressed": "false" }, (element) => {
       const on = element.getAttribute("aria-pressed") !== "true";
       press(element, on);
-      for (const drawn of scales) drawn.hidden = (drawn.dataset.scale === "linear") !== on;
+      for (const ground of grounds) rescale(ground, on);
     }));
   }
-  if (bar.children.length) figure.querySelector(".paper").before(bar);
+  if (bar.children.length) figure.querySelector(".panels").before(bar);
 }
 
-// Values on hover, or by the arrow keys: the point of a line that is nearest. An axis says its limits in the id
-// of its background, and a line its name, so that a value follows from where a point is drawn.
+// Values on hover, or by the arrow keys: the point of a line that is nearest.
 const tip = make("div", { class: "tip", hidden: "" });
 document.body.append(tip);
-const short = (value) => (value === 0 ? "0" : Math.abs(value) >= 1000 || Math.abs(value) < 0.001 ? value.toExponential(2) : String(Number(value.toPrecision(3))));
-const between = (scale, low, high, share) => (scale === "log" ? low * (high / low) ** share : low + (high - low) * share);
 const read = (svg) => {
   const points = [];
   for (const ground of svg.querySelectorAll('[id*="axes|"]')) {
-    const [, xScale, x0, x1, yScale, y0, y1] = decodeURIComponent(ground.id).split("|").map((part, i) => ([0, 1, 4].includes(i) ? part : Number(part)));
-    const box = ground.getBBox();
+    const { xScale, x0, x1, yScale, y0, y1, box } = scalesOf(ground);
+    const linear = ground.parentElement.querySelector(".linear") !== null;
     for (const line of ground.parentElement.querySelectorAll('[id*="line|"]')) {
-      const name = decodeURIComponent(line.id.split("line|")[1]);
+      const name = decodeURIComponent(line.id.split("line|")[1]).replace(/^\d+\|/, "");
       const marks = [...line.querySelectorAll("use")].map((use) => [use.x.baseVal.value, use.y.baseVal.value]);
       const path = line.querySelector(":scope > path")?.getAttribute("d") ?? "";
       const drawn = marks.length ? marks : [...path.matchAll(/[ML]\s*([-\d.]+)[ ,]([-\d.]+)/g)].map((found) => [Number(found[1]), Number(found[2])]);
       for (const [x, y] of drawn) {
         const [across, up] = [(x - box.x) / box.width, 1 - (y - box.y) / box.height];
         if (across < -0.01 || across > 1.01 || up < -0.01 || up > 1.01) continue;
-        points.push({ x, y, text: `${name}: ${short(between(yScale, y0, y1, up))} at ${short(between(xScale, x0, x1, across))}` });
+        const height = linear ? y1 * up : between(yScale, y0, y1, up);
+        const along = short(between(xScale, x0, x1, across));
+        points.push({ x, y, text: yScale === "rows" ? `${name}: ${along}` : `${name}: ${short(height)} at ${along}` });
       }
     }
   }
@@ -149,7 +186,7 @@ for (const svg of document.querySelectorAll("figure.plot svg")) {
     tip.style.top = `${y + scrollY - 32}px`;
   };
   svg.addEventListener("pointermove", (event) => {
-    points ??= read(svg);
+    points = read(svg);
     let [best, least] = [undefined, 24 ** 2];
     for (const point of points) {
       const { x, y } = at(point);
