@@ -32,6 +32,8 @@ _MARKERS = ["o", "s", "^", "v", "P", "X"]
 _FEW_POINTS = 12
 _LEAST_RATIO = 1.2
 _LEAST_DIFFERENCE = 0.001
+_GAP = 4
+"""Pixels between two images."""
 
 _SEED = "_seed"
 _UNNAMED = ["_passed", "_interval"]
@@ -218,26 +220,28 @@ def draw_images(rows: Sequence[ImageRow]) -> Figure:
         Label of each row, its images, and a text below each, or none; rows may differ in length. Images with pixels
         from 0 to 255 are grey or coloured; those with pixels from -1 to 1 are signed: blue is above zero, red below.
     """
-    heights = [0.62 if texts else 0.48 for _, _, texts in rows]
+    heights = [0.6 if texts else 0.48 for _, _, texts in rows]
     columns = max(len(images) for _, images, _ in rows)
     with style():
         figure, axes = plt.subplots(
-            len(rows), columns, figsize=(TEXT_WIDTH, sum(heights)), squeeze=False, height_ratios=heights
+            len(rows), 1, figsize=(TEXT_WIDTH, sum(heights)), squeeze=False, height_ratios=heights
         )
-        figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)  # type: ignore[union-attr]
     plt.close(figure)
-    for of_row, (label, images, texts) in zip(axes, rows, strict=True):
-        for i, axis in enumerate(of_row):
-            axis.set_axis_off()
-            if i < len(images):
-                pixels = np.asarray(images[i])  # [channels, height, width]
-                signed = pixels.dtype.kind == "f"
-                look = {"cmap": "RdBu", "vmin": -1, "vmax": 1} if signed else {"cmap": "gray", "vmin": 0, "vmax": 255}
-                shown = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
-                axis.imshow(shown, interpolation="none", **look)  # as they are: the page enlarges them
-            if texts:
-                axis.text(0.5, -0.04, texts[i], transform=axis.transAxes, ha="center", va="top", fontsize=7)
-        of_row[0].text(-0.1, 0.5, label, transform=of_row[0].transAxes, ha="right", va="center", fontsize=8)
+    for axis, (label, images, texts) in zip(axes[:, 0], rows, strict=True):
+        pixels = np.asarray(images)  # [images, channels, height, width]
+        signed = pixels.dtype.kind == "f"
+        pixels = pixels.transpose(0, 2, 3, 1)  # [images, height, width, channels]
+        gap = np.full((pixels.shape[1], _GAP, pixels.shape[3]), 0 if signed else 255, pixels.dtype)
+        strip = np.concatenate([part for image in pixels for part in (image, gap)][:-1], axis=1)
+        look = {"cmap": "RdBu", "vmin": -1, "vmax": 1} if signed else {"cmap": "gray", "vmin": 0, "vmax": 255}
+        # As they are: the page enlarges them.
+        axis.imshow(strip[..., 0] if strip.shape[2] == 1 else strip, interpolation="none", **look)
+        side = pixels.shape[2] + _GAP
+        axis.set(xlim=(-0.5, columns * side - 0.5))
+        axis.set_axis_off()
+        axis.text(-0.01, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=8)
+        for i, text in enumerate(texts):
+            axis.text((i + 0.5) * side, strip.shape[0] + 1, text, ha="center", va="top", fontsize=7)
     return figure
 
 

@@ -152,11 +152,12 @@ for (const figure of document.querySelectorAll("figure.plot")) {
 // Values on hover, or by the arrow keys: the point of a line that is nearest.
 const tip = make("div", { class: "tip", hidden: "" });
 document.body.append(tip);
-const read = (svg) => {
+const read = (panels) => {
   const points = [];
-  for (const ground of svg.querySelectorAll('[id*="axes|"]')) {
+  for (const ground of panels.querySelectorAll('[id*="axes|"]')) {
     const { xScale, x0, x1, yScale, y0, y1, box } = scalesOf(ground);
     const linear = ground.parentElement.querySelector(".linear") !== null;
+    const screen = ground.ownerSVGElement.getScreenCTM();
     for (const line of ground.parentElement.querySelectorAll('[id*="line|"]')) {
       const name = decodeURIComponent(line.id.split("line|")[1]).replace(/^\d+\|/, "");
       const marks = [...line.querySelectorAll("use")].map((use) => [use.x.baseVal.value, use.y.baseVal.value]);
@@ -167,46 +168,40 @@ const read = (svg) => {
         if (across < -0.01 || across > 1.01 || up < -0.01 || up > 1.01) continue;
         const height = linear ? y1 * up : between(yScale, y0, y1, up);
         const along = short(between(xScale, x0, x1, across));
-        points.push({ x, y, text: yScale === "rows" ? `${name}: ${along}` : `${name}: ${short(height)} at ${along}` });
+        const at = new DOMPoint(x, y).matrixTransform(screen);
+        points.push({ x: at.x, y: at.y, text: yScale === "rows" ? `${name}: ${along}` : `${name}: ${short(height)} at ${along}` });
       }
     }
   }
   return points;
 };
-for (const svg of document.querySelectorAll("figure.plot svg")) {
-  let points;
-  let current = 0;
-  const at = (point) => new DOMPoint(point.x, point.y).matrixTransform(svg.getScreenCTM());
+for (const panels of document.querySelectorAll(".panels")) {
+  let current = -1;
   const show = (point) => {
     tip.hidden = !point;
     if (!point) return;
-    const { x, y } = at(point);
     tip.textContent = point.text;
-    tip.style.left = `${Math.min(x + scrollX + 10, scrollX + innerWidth - tip.offsetWidth - 8)}px`;
-    tip.style.top = `${y + scrollY - 32}px`;
+    tip.style.left = `${Math.max(4, Math.min(point.x + 10, innerWidth - tip.offsetWidth - 8)) + scrollX}px`;
+    tip.style.top = `${point.y + scrollY - 32}px`;
   };
-  svg.addEventListener("pointermove", (event) => {
-    points = read(svg);
+  panels.addEventListener("pointermove", (event) => {
     let [best, least] = [undefined, 24 ** 2];
-    for (const point of points) {
-      const { x, y } = at(point);
-      const distance = (x - event.clientX) ** 2 + (y - event.clientY) ** 2;
+    for (const point of read(panels)) {
+      const distance = (point.x - event.clientX) ** 2 + (point.y - event.clientY) ** 2;
       if (distance < least) [best, least] = [point, distance];
     }
     show(best);
   });
-  svg.addEventListener("pointerleave", () => show());
-  const holder = svg.closest("[tabindex]");
-  holder?.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  panels.addEventListener("pointerleave", () => show());
+  panels.addEventListener("blur", () => show());
+  panels.addEventListener("keydown", (event) => {
     if (event.key === "Escape") show();
-    if (!step) return;
-    points ??= read(svg);
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const points = step ? read(panels) : [];
     if (!points.length) return;
     event.preventDefault();
     current = (current + step + points.length) % points.length;
     show(points[current]);
     said.textContent = points[current].text;
   });
-  holder?.addEventListener("blur", () => show());
 }
