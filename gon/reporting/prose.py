@@ -6,6 +6,8 @@ from a parameter file or a result therefore always appears as that text.
 """
 
 import dataclasses
+import inspect
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ import pypandoc
 from markupsafe import Markup
 
 from gon.catalogue import EXPLANATIONS
-from gon.claims import formats, pairing, words
+from gon.claims import coverage, formats, pairing, words
 from gon.claims.judging import JudgedClaim
 from gon.claims.results import Comparison, FigureFile, Measurement
 from gon.errors import GonError
@@ -41,18 +43,6 @@ class Trusted(str):
     """Text in the language of the template at hand, which is printed as it is."""
 
 
-@dataclass
-class Counter:
-    """Numbers tables and figures in the order in which they are printed."""
-
-    count: int = 0
-
-    def next(self) -> int:
-        """The next number."""
-        self.count += 1
-        return self.count
-
-
 def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Environment:
     """A Jinja environment that escapes what templates print for a language, and has our filters."""
     escapes = {"markdown": escape.escape_markdown, "typst": escape.escape_typst}
@@ -72,62 +62,20 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(
-        number=formats.number,
-        count=formats.count,
-        counted=formats.counted,
-        spelled=formats.spelled,
-        published=formats.published,
-        spread=formats.spread,
-        p_value=formats.p_value,
-        percent=formats.percent,
-        change=formats.change,
-        bounds=formats.bounds,
-        level=formats.level,
-        duration=formats.duration,
-        date=formats.date,
-        listed=formats.listed,
-        slug=escape.slug,
-        trusted=Trusted,
-    )
+    # Every format is a filter under its own name; the words of verdicts are named with their module.
+    made.filters.update(inspect.getmembers(formats, inspect.isfunction))
+    made.filters.update(slug=escape.slug, trusted=Trusted)
     made.globals.update(
         title=TITLE,
         subtitle=SUBTITLE,
-        FINDINGS=words.FINDINGS,
-        EARLY=words.EARLY,
+        words=words,
+        coverage=coverage,
+        pairing=pairing,
         tables_of_data=dictionary.TABLES,
         environment_facts=environment_facts,
         explanations=EXPLANATIONS,
         spec_of=dataclasses.asdict,
-        **{
-            function.__name__: function
-            for function in (
-                words.answer,
-                pairing.answer_rows,
-                pairing.closest,
-                pairing.farthest,
-                words.findings,
-                pairing.groups,
-                words.left_out,
-                words.left_out_words,
-                words.missing_words,
-                words.open_reasons,
-                words.found_words,
-                words.outcome_words,
-                words.outcomes,
-                pairing.pairs,
-                words.refuted_words,
-                words.remedies,
-                words.rests_on,
-                words.run_epochs,
-                words.so_far,
-                words.span,
-                words.table_epochs,
-                words.tendency_words,
-                words.terms,
-                words.wanted,
-            )
-        },
+        next=next,
     )
     return made
 
@@ -181,47 +129,53 @@ def render_prose(report: Report, target: Target) -> Fragment:
 
 def render_markdown(report: Report, target: Target) -> str:
     """Render `templates/report.md`, with tables, figures and cards in the target's own language."""
-    target_environment = environment("html" if target == "page" else "typst")
-    table_numbers, figure_numbers = Counter(), Counter()
-    target_environment.globals.update(
+    language: Literal["html", "typst"] = "html" if target == "page" else "typst"
+    partials = environment(language)
+    partials.globals.update(
         home=report.home,
         report=report,
-        tables=table_numbers,
-        figures=figure_numbers,
-        workflow_alt=words.workflow(report.edges),
+        tables=itertools.count(1),
+        figures=itertools.count(1),
+        workflow_alt="; ".join(f"{first} leads to {second}" for first, second in report.edges),
+        svg=_inline_svg,
+        workflow_svg=_workflow_svg,
     )
-    if target == "page":
-        target_environment.globals.update(svg=_inline_svg, workflow_svg=_workflow_svg)
+
+    def raw(partial: str, fewest: int, **context: Any) -> tuple[str, str, str]:
+        """A partial of the target; the fence that pandoc passes it on in, and the mark behind a fence."""
+        text = partials.get_template(f"{target}/{partial}.{SUFFIX[target]}").render(context)
+        # The fence must be longer than any run of backquotes in the text.
+        longest = max((len(run) for run in re.findall("`+", text)), default=0)
+        return text, "`" * max(fewest, longest + 1), f"{{={language}}}"
 
     def show(partial: str, **context: Any) -> Trusted:
         """A partial of the target as a raw block."""
-        text = target_environment.get_template(f"{target}/{partial}.{SUFFIX[target]}").render(context)
-        # The fence must be longer than any run of backquotes in the text.
-        longest = max((len(run) for run in re.findall("`+", text)), default=0)
-        fence = "`" * max(3, longest + 1)
-        return Trusted(f"\n{fence}{{={'html' if target == 'page' else 'typst'}}}\n{text}\n{fence}\n")
+        text, fence, mark = raw(partial, 3, **context)
+        return Trusted(f"\n{fence}{mark}\n{text}\n{fence}\n")
 
     def inline(partial: str, **context: Any) -> Trusted:
         """A partial of the target within a line."""
-        text = target_environment.get_template(f"{target}/{partial}.{SUFFIX[target]}").render(context)
+        text, fence, mark = raw(partial, 1, **context)
         text = " ".join(text.split("\n")).strip()
-        if target == "print":
-            text = f"#{{{text}}}"
-        longest = max((len(run) for run in re.findall("`+", text)), default=0)
-        fence = "`" * (longest + 1)
-        return Trusted(f"{fence}{text}{fence}{{={'html' if target == 'page' else 'typst'}}}")
-
-    def value(measurement: Measurement) -> Trusted:
-        """A measured number, linked to the runs that it comes from."""
-        return inline("value", measurement=measurement)
-
-    def difference(claim: JudgedClaim, comparison: Comparison) -> Trusted:
-        """A relative difference, linked to the runs on both sides."""
-        return inline("difference", section=claim, comparison=comparison)
+        return Trusted(f"{fence}{f'#{{{text}}}' if target == 'print' else text}{fence}{mark}")
 
     def given(text: str) -> Trusted:
         """A text whose digits come from the parameters, and not from runs."""
-        return Trusted(f"[{escape.escape_markdown(text)}]{{.given}}")
+        # Pandoc drops spaces at the ends of a span, so they stand outside.
+        before, after = " " * text.startswith(" "), " " * text.endswith(" ")
+        return Trusted(f"{before}[{escape.escape_markdown(text)}]{{.given}}{after}")
+
+    def say(claim: JudgedClaim, sentence: words.Sentence) -> Trusted:
+        """A sentence with its numbers linked to the runs that they come from."""
+        said = []
+        for part in sentence:
+            if isinstance(part, Measurement):
+                said.append(inline("value", measurement=part))
+            elif isinstance(part, Comparison):
+                said.append(inline("difference", section=claim, comparison=part))
+            elif part:
+                said.append(given(part))
+        return Trusted("".join(said))
 
     known = set(re.findall(r"^@\w+\{([^,\s]+),", BIBLIOGRAPHY.read_text(encoding="utf-8"), re.MULTILINE))
 
@@ -230,8 +184,7 @@ def render_markdown(report: Report, target: Target) -> str:
         return Trusted(f"@{key}" if key in known else escape.escape_markdown(key))
 
     prose = environment("markdown")
-    prose.globals.update(show=show, value=value, difference=difference, given=given)
-    prose.globals.update(cite=cite, report=report, target=target)
+    prose.globals.update(show=show, say=say, given=given, cite=cite, report=report, target=target)
     return prose.get_template("report.md").render()
 
 
