@@ -176,8 +176,6 @@ class Verdict(Strict):
     """Epochs that the measurements rest on."""
     seeds: int
     """Seeds that they rest on."""
-    complete: bool = True
-    """Whether everything that the rule speaks of was run."""
     comparisons: list[Comparison]
     order: list[Comparison] = []
     """Of a value rule: whether the measured values have the order of the published ones."""
