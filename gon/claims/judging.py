@@ -45,18 +45,9 @@ def judge(
     left_out: Sequence[Request],
     measured: Sequence[Measurement] = (),
 ) -> JudgedClaim:
-    """Let each rule of a claim judge the runs that it speaks of.
+    """Let each rule of a claim judge those of its runs that it speaks of, at a budget.
 
-    Parameters
-    ----------
-    params, budget
-        The claim, and the budget that it is judged at.
-    runs
-        All its runs.
-    left_out
-        What was left out.
-    measured
-        What the notebook measured; no rule looks at it.
+    No rule looks at `measured`, which is what the notebook measured.
     """
     found = _Judge(params, budget, runs)
     verdicts_found = tuple(found.verdict(rule) for rule in params.rules)

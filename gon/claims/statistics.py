@@ -191,8 +191,6 @@ def crossing(history: Sequence[Epoch], value: float) -> float | None:
     points = [(e.epoch, e.validation_loss) for e in history if e.validation_loss is not None]
     for i, (epoch, loss) in enumerate(points):
         if loss <= value:
-            if i == 0:
-                return float(epoch)
-            before, above = points[i - 1]
-            return before + (epoch - before) * (above - value) / (above - loss)
+            before, above = points[max(0, i - 1)]
+            return float(np.interp(value, [loss, above], [epoch, before]))
     return None

@@ -309,6 +309,19 @@ _NOTHING = (
 )
 
 
+def _for_want(verdicts: Sequence[Verdict]) -> str:
+    """The outcome of verdicts that have the same one, and what they are open for want of."""
+    reasons = {reason for verdict in verdicts for reason in verdict.reasons}
+    why = " or of ".join(text for reason, text in WANTS.items() if reason in reasons)
+    outcome = outcome_words(verdicts[0])
+    return f"{outcome} (for want of {why})" if outcome == "inconclusive" else outcome
+
+
+def in_short(verdict: Verdict) -> str:
+    """A verdict in one line."""
+    return f"{_for_want([verdict])}; the numbers {tendency_words(verdict)}"
+
+
 def tally(verdicts: Sequence[Verdict]) -> str:
     """How many verdicts have which outcome, and what the open ones are open for want of."""
     ran = [verdict for verdict in verdicts if verdict.outcome != "not attempted"]
@@ -316,11 +329,8 @@ def tally(verdicts: Sequence[Verdict]) -> str:
         return "There is no verdict: the claims have no rules."
     if not ran:
         return "No rule has anything to compare at this budget."
-    counts = Counter(verdict.outcome for verdict in ran)
-    reasons = {reason for verdict in ran for reason in verdict.reasons if verdict.outcome == "inconclusive"}
-    why = " or of ".join(text for reason, text in WANTS.items() if reason in reasons)
-    want = {"inconclusive": f"inconclusive (for want of {why})"}
-    text = _shares("verdict", {want.get(o, o): counts[o] for o in get_args(Outcome) if counts[o]})
+    alike = {outcome: [v for v in ran if v.outcome == outcome] for outcome in get_args(Outcome)}
+    text = _shares("verdict", {_for_want(found): len(found) for found in alike.values() if found})
     if untried := len(verdicts) - len(ran):
         rules = "rule has" if untried == 1 else "rules have"
         text += f" {spelled(untried).capitalize()} further {rules} nothing to compare at this budget."

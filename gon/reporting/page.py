@@ -10,12 +10,12 @@ _CONTENTS_HERE = "<!-- contents -->"
 
 def render_page(report: Report) -> str:
     """The report as an HTML document."""
-    fragment = render_prose(report, "page")
-    summary, _, body = fragment.body.partition(_CONTENTS_HERE)
+    contents, text = render_prose(report, "page")
+    summary, _, body = text.partition(_CONTENTS_HERE)
     template = environment("html").get_template("page.html")
     return template.render(
         report=report,
-        contents=Markup(fragment.contents),
+        contents=Markup(contents),
         summary=Markup(summary),
         body=Markup(body),
     )

@@ -19,8 +19,8 @@ _COVERED = (
 
 def render_print(report: Report) -> str:
     """The report as Typst source; figures are read from the folder `data` beside it."""
-    fragment = render_prose(report, "print")
-    source = environment("typst").get_template("print.typ").render(report=report, body=Trusted(fragment.body))
+    _, text = render_prose(report, "print")
+    source = environment("typst").get_template("print.typ").render(report=report, body=Trusted(text))
     return re.sub(f"[^{_COVERED}]", _by_number, source)
 
 

@@ -9,7 +9,6 @@ import dataclasses
 import inspect
 import itertools
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,16 +19,14 @@ from markupsafe import Markup
 from gon.catalogue import EXPLANATIONS
 from gon.claims import coverage, formats, pairing, words
 from gon.claims.judging import JudgedClaim
-from gon.claims.results import Comparison, FigureFile, Measurement
+from gon.claims.results import Comparison, Measurement
 from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting import dictionary, escape
-from gon.reporting.report import Report, Section, environment_facts
+from gon.reporting.report import Report, environment_facts
 from gon.reporting.svg import inline_svg
 
 TEMPLATES = PROJECT / "templates"
-TITLE = "Reproducing Gradient Origin Networks"
-SUBTITLE = "An executable report"
 BIBLIOGRAPHY = TEMPLATES / "references.bib"
 
 Target = Literal["page", "print"]
@@ -66,8 +63,8 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
     made.filters.update(inspect.getmembers(formats, inspect.isfunction))
     made.filters.update(slug=escape.slug, trusted=Trusted)
     made.globals.update(
-        title=TITLE,
-        subtitle=SUBTITLE,
+        title="Reproducing Gradient Origin Networks",
+        subtitle="An executable report",
         words=words,
         coverage=coverage,
         pairing=pairing,
@@ -80,16 +77,8 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
     return made
 
 
-@dataclass(frozen=True)
-class Fragment:
-    """The report's text in the language of a target: HTML with a contents list, or Typst."""
-
-    contents: str
-    body: str
-
-
-def render_prose(report: Report, target: Target) -> Fragment:
-    """Render `templates/report.md` and convert it.
+def render_prose(report: Report, target: Target) -> tuple[str, str]:
+    """Render `templates/report.md` and convert it: a list of contents, empty in print, and the text.
 
     Parameters
     ----------
@@ -124,7 +113,7 @@ def render_prose(report: Report, target: Target) -> Fragment:
     except RuntimeError as error:
         raise GonError(f"the report's text could not be converted for the {target} ({error})") from error
     contents, separator, body = converted.replace("\r\n", "\n").partition(_SEPARATOR)
-    return Fragment(contents, body) if separator else Fragment("", contents)
+    return (contents, body) if separator else ("", contents)
 
 
 def render_markdown(report: Report, target: Target) -> str:
@@ -137,8 +126,7 @@ def render_markdown(report: Report, target: Target) -> str:
         tables=itertools.count(1),
         figures=itertools.count(1),
         workflow_alt="; ".join(f"{first} leads to {second}" for first, second in report.edges),
-        svg=_inline_svg,
-        workflow_svg=_workflow_svg,
+        svg=_svg,
     )
 
     def raw(partial: str, fewest: int, **context: Any) -> tuple[str, str, str]:
@@ -188,10 +176,5 @@ def render_markdown(report: Report, target: Target) -> str:
     return prose.get_template("report.md").render()
 
 
-def _workflow_svg(path: Path, alt: str) -> Markup:
-    return Markup(inline_svg(path, "workflow-", alt))
-
-
-def _inline_svg(section: Section, figure: FigureFile) -> Markup:
-    prefix = f"{section.anchor}-{escape.slug(figure.name)}-"
-    return Markup(inline_svg(section.folder / figure.svg, prefix, escape.printable(figure.alt)))
+def _svg(path: Path, prefix: str, alt: str) -> Markup:
+    return Markup(inline_svg(path, prefix, escape.printable(alt)))

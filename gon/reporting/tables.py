@@ -15,6 +15,7 @@ from gon.reporting.dictionary import FIGURE_COLUMNS, TABLES, Column
 from gon.reporting.package import MEDIA_TYPES
 from gon.reporting.report import Report
 
+RECORDED = ("epochs", "parameters", "train_seconds", "compute_seconds", "step_milliseconds")
 LOSSES = ("train_loss", "validation_loss", "validation_loss_running")
 
 
@@ -67,14 +68,10 @@ def _runs(report: Report) -> list[dict[str, Any]]:
                 **dataclasses.asdict(session),
                 "run": card.spec.digest,
                 "label": card.spec.label,
-                "epochs": record.epochs,
-                "parameters": record.parameters,
+                **{key: getattr(record, key) for key in RECORDED},
                 **{key: card.loss(key) for key in LOSSES},
                 "diverged": record.divergence,
-                "train_seconds": record.train_seconds,
                 "total_seconds": card.seconds,
-                "compute_seconds": record.compute_seconds,
-                "step_milliseconds": record.step_milliseconds,
                 "peak_memory_mib": card.peak_memory_mib,
                 "machine": "; ".join(f"{key} {value}" for key, value in session.machine.items()),
                 "versions": "; ".join(f"{key} {value}" for key, value in session.versions.items()),
@@ -91,10 +88,7 @@ def _measurements(report: Report) -> list[dict[str, Any]]:
             **measurement.model_dump(include={"label", "quantity", "unit", "epochs", "published"}),
             "claim": section.name,
             "measurement": measurement.name,
-            "run": entry.run,
-            "seed": entry.seed,
-            "value": entry.value,
-            "note": entry.note,
+            **entry.model_dump(),
             "mean": measurement.value,
             "low": measurement.interval[0] if measurement.interval else None,
             "high": measurement.interval[1] if measurement.interval else None,
