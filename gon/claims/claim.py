@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gon.claims import words
+from gon.claims import comparison_words, words
 from gon.claims.exhibits import Exhibits
 from gon.claims.judging import judge
 from gon.claims.loading import Replicates, RunLoader, evaluate_run, train_runs
@@ -152,7 +152,7 @@ class Claim(Exhibits):
         """
         judged = judge(self.params, self.budget, self.runs, self.left_out)
         self._judged = True
-        print("\n\n".join(words.told(judged, verdict) for verdict in judged.verdicts))
+        print("\n\n".join(comparison_words.told(judged, verdict) for verdict in judged.verdicts))
         return judged.verdicts
 
     def save(self) -> ClaimResult:

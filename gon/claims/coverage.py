@@ -19,6 +19,13 @@ def span(numbers: Iterable[int], noun: str) -> str:
     return last if len(found) == 1 else f"{count(found[0])} to {last}"
 
 
+def scatter_words(seeds: int) -> str:
+    """What a number of seeds per setting says of the numbers, to follow that number."""
+    if seeds == 1:
+        return ", so that nothing shows how much the numbers scatter and no rule on losses can decide"
+    return ": numbers are means with ± half of their confidence interval"
+
+
 def table_epochs(claim: JudgedClaim, table: Table) -> str:
     """After how many epochs the numbers of a table stand, but for what is computed."""
     names = {cell.measurement for row in table.rows for cell in row}

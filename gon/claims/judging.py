@@ -55,14 +55,14 @@ def judge(
     return JudgedClaim(params, tuple(runs), tuple(left_out), together, verdicts_found)
 
 
+@dataclass
 class _Judge:
     """Applies the rules of a claim to its runs, and keeps what they compared, by name."""
 
-    def __init__(self, params: ClaimParams, budget: Budget, runs: Sequence[Run]) -> None:
-        self.params = params
-        self.budget = budget
-        self.runs = runs
-        self.measurements: dict[str, Measurement] = {}
+    params: ClaimParams
+    budget: Budget
+    runs: Sequence[Run]
+    measurements: dict[str, Measurement] = dataclasses.field(default_factory=dict)
 
     def verdict(self, rule: Rule) -> Verdict:
         """What a rule says of the runs."""

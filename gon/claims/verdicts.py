@@ -191,7 +191,6 @@ def judge_structural(rule: StructuralRule, pairs: Sequence[Pair], *, complete: b
         outcome="not reproduced" if refuted else "inconclusive" if reasons else "reproduced",
         tendency=tendency(comparisons, 0.0),
         reasons=reasons,
-        epochs=0,
         seeds=min(c.seeds for c in comparisons),
         comparisons=comparisons,
     )
@@ -304,15 +303,7 @@ def _verdict(
 def _not_attempted(rule: Rule, complete: bool) -> Verdict:
     if complete:
         raise UsageError(f"rule {rule.name}: nothing to compare")
-    return Verdict(
-        rule=rule,
-        outcome="not attempted",
-        tendency="not comparable",
-        reasons=["left out"],
-        epochs=0,
-        seeds=0,
-        comparisons=[],
-    )
+    return Verdict(rule=rule, outcome="not attempted", reasons=["left out"])
 
 
 def _exact(rule: StructuralRule, measurement: Measurement) -> int:

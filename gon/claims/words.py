@@ -5,20 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from gon.claims.formats import (
-    bounds,
-    change,
     count,
     counted,
     date,
     level,
     listed,
-    number,
     percent,
-    published,
     spelled,
 )
 from gon.claims.judging import JudgedClaim
-from gon.claims.pairing import Pair, by_distance, groups, pairs
+from gon.claims.pairing import by_distance
 from gon.claims.results import (
     QUANTITIES,
     Comparison,
@@ -33,18 +29,6 @@ from gon.claims.rules import OrderingRule, Rule, StructuralRule, ValueRule
 
 Sentence = list[str | Measurement | Comparison]
 """Text with the numbers that stand in it: measured ones, and relative differences."""
-
-EARLY: Mapping[Finding, str] = {
-    "against the published": "already below the published",
-    "not comparable": "says nothing so early",
-}
-"""What is said of a loss at a milestone; of other comparisons, their finding is said as it is."""
-
-_VALUES: Mapping[str, str] = {
-    "as published": "as published",
-    "against the published": "of another size",
-    "too close to tell": "too close to tell",
-}
 
 _TENDENCIES: Mapping[Tendency, str] = {
     "as published": "point the published way",
@@ -80,13 +64,14 @@ def _are(number: int) -> str:
     return f"{spelled(number)} {'is' if number == 1 else 'are'}"
 
 
-def _of(number: int, total: int, noun: str) -> str:
+def share(number: int, total: int, noun: str) -> str:
+    """How many of all, such as "two of three pairs", or "the only pair"."""
     if total == 1:
         return f"the only {noun}"
     return f"{'all' if number == total else f'{spelled(number)} of'} {spelled(total)} {noun}s"
 
 
-def _shares(noun: str, counts: Mapping[str, int]) -> str:
+def shares(noun: str, counts: Mapping[str, int]) -> str:
     """How many of all are what: "Both pairs are equal", "Of three pairs, one is lower and two are equal"."""
     total = sum(counts.values())
     if len(counts) > 1:
@@ -95,7 +80,7 @@ def _shares(noun: str, counts: Mapping[str, int]) -> str:
     return f"{every} {''.join(counts)}."
 
 
-def _findings(verdict: Verdict) -> dict[str, int]:
+def findings(verdict: Verdict) -> dict[str, int]:
     """How many comparisons have each finding, in a fixed order, without those that do not occur."""
     counts = Counter(comparison.finding for comparison in verdict.comparisons)
     return {finding: counts[finding] for finding in get_args(Finding) if counts[finding]}
@@ -110,18 +95,19 @@ def terms(rule: Rule) -> str:
     version = f"version {count(rule.version)} of {date(rule.date)}"
     if isinstance(rule, StructuralRule):
         return f"{version}; ratio of {rule.quantity} at most {rule.at_most:g}, exact"
-    limit, early = f"margin {_limit(rule)}", ""
+    threshold, early = f"margin {limit(rule)}", ""
     if isinstance(rule, ValueRule):
-        limit = f"tolerance {_limit(rule)}, in part within a factor of {rule.factor:g}"
+        threshold = f"tolerance {limit(rule)}, in part within a factor of {rule.factor:g}"
         if rule.milestones:
             early = f", refuted early after {listed([count(n) for n in rule.milestones])}"
     return (
-        f"{version}; {limit}; level {level(1 - rule.alpha)}; {QUANTITIES[rule.quantity].title} after "
+        f"{version}; {threshold}; level {level(1 - rule.alpha)}; {QUANTITIES[rule.quantity].title} after "
         f"{_epochs(rule.epochs)}{early}; it rests on the seeds 0 to {rule.seeds - 1} and no others"
     )
 
 
-def _limit(rule: OrderingRule | ValueRule) -> str:
+def limit(rule: OrderingRule | ValueRule) -> str:
+    """The margin or tolerance of a rule."""
     return percent(rule.margin if isinstance(rule, OrderingRule) else rule.tolerance)
 
 
@@ -217,13 +203,13 @@ def _decided(verdict: Verdict) -> str:
         return "at least one loss has another value than the published one"
     if isinstance(rule, StructuralRule):
         return "at least one ratio is larger than the rule’s"
-    found, total = _findings(verdict), len(verdict.comparisons)
+    found, total = findings(verdict), len(verdict.comparisons)
     refutes: dict[Finding, str] = {
         "against the published": "it is the other way round",
-        "equal within the margin": f"both sides are equal within {_limit(rule)}",
+        "equal within the margin": f"both sides are equal within {limit(rule)}",
     }
     return "; ".join(
-        f"in {_of(found[finding], total, 'comparison')} {text}"
+        f"in {share(found[finding], total, 'comparison')} {text}"
         for finding, text in refutes.items()
         if finding in found
     )
@@ -279,27 +265,27 @@ def would_change(verdict: Verdict) -> Sentence:
         return [f"{' and '.join(remedies) or _NOTHING}."]
     if isinstance(rule, StructuralRule):
         return ["nothing but another architecture, since the numbers follow from the settings."]
-    limit = _limit(rule)
+    edge = limit(rule)
     against = [c for c in compared if c.finding == "against the published"]
     equal = [c for c in compared if c.finding == "equal within the margin"]
     if isinstance(rule, ValueRule):
         if any(look.finding == "against the published" for look in verdict.early):
             return ["published values in another unit than ours, or a loss that rises with longer training."]
         if against:
-            reach = f"; the interval of each would have to reach within {limit}."
+            reach = f"; the interval of each would have to reach within {edge}."
             return ["the values outside the tolerance are off by up to ", against[-1], reach]
-        return ["the largest difference is ", compared[-1], f"; the tolerance is {limit}."]
+        return ["the largest difference is ", compared[-1], f"; the tolerance is {edge}."]
     if against:
-        others = f", and those of the equal pairs beyond the margin of {limit}" if equal else ""
+        others = f", and those of the equal pairs beyond the margin of {edge}" if equal else ""
         reach = f"; its interval would have to reach below zero{others}."
         return ["the pair that contradicts it most differs by ", against[-1], reach]
     if equal:
-        reach = f"; its interval would have to reach beyond the margin of {limit}."
+        reach = f"; its interval would have to reach beyond the margin of {edge}."
         return ["of the pairs that are equal, the farthest apart differs by ", equal[-1], reach]
     if verdict.outcome == "reproduced":
-        reach = f"; with an interval that reaches within {limit}, its size would be open."
+        reach = f"; with an interval that reaches within {edge}, its size would be open."
     else:
-        reach = f"; with every interval beyond {limit}, the rule would be met in full."
+        reach = f"; with every interval beyond {edge}, the rule would be met in full."
     return ["the closest pair differs by ", compared[0], reach]
 
 
@@ -330,108 +316,8 @@ def tally(verdicts: Sequence[Verdict]) -> str:
     if not ran:
         return "No rule has anything to compare at this budget."
     alike = {outcome: [v for v in ran if v.outcome == outcome] for outcome in get_args(Outcome)}
-    text = _shares("verdict", {_for_want(found): len(found) for found in alike.values() if found})
+    text = shares("verdict", {_for_want(found): len(found) for found in alike.values() if found})
     if untried := len(verdicts) - len(ran):
         rules = "rule has" if untried == 1 else "rules have"
         text += f" {spelled(untried).capitalize()} further {rules} nothing to compare at this budget."
     return text
-
-
-def compared(claim: JudgedClaim, verdict: Verdict) -> list[Sentence]:
-    """The pairs of a verdict, those with one first side in one line; none if there were many lines."""
-    rule, lines = verdict.rule, groups(claim, verdict.comparisons)
-    if isinstance(rule, ValueRule) or len(lines) > 6:
-        return []
-    found: list[Sentence] = []
-    for line in lines:
-        pair = line[0]
-        several = isinstance(rule, OrderingRule) and len(rule.epochs) > 1
-        where = f"{pair.where}, {counted(pair.comparison.epochs, 'epoch')}" if several else pair.where
-        unit = f" {pair.first.quantity}" if isinstance(rule, StructuralRule) else ""
-        sentence: Sentence = [f"{where}: " if where else "", f"{pair.names[0]} ", pair.first, unit]
-        for pair in line:
-            sentence += [f", {pair.names[1]} ", pair.second or "", *_difference(pair, rule)]
-        found.append([*sentence, "."])
-    return found
-
-
-def _difference(pair: Pair, rule: Rule) -> Sentence:
-    difference = pair.comparison.relative_difference
-    if difference is None:
-        return []
-    if isinstance(rule, StructuralRule):
-        return [f" (ratio {number(1 + difference)})"]
-    return [" (", pair.comparison, ")"]
-
-
-def summed_up(claim: JudgedClaim, verdict: Verdict) -> list[Sentence]:
-    """What the comparisons of a verdict give together."""
-    if isinstance(verdict.rule, ValueRule):
-        return _values(claim, verdict, verdict.rule)
-    if len(verdict.comparisons) == 1 or not any(c.interval for c in verdict.comparisons):
-        return []
-    sentence: Sentence = [_shares("pair", _findings(verdict))]
-    if not compared(claim, verdict) and (far := by_distance(verdict.comparisons)):
-        (pair,) = pairs(claim, far[-1:])
-        where = f"{pair.where}, {counted(pair.comparison.epochs, 'epoch')}: {pair.names[0]} "
-        sentence += [
-            f" They are farthest apart in {where}",
-            pair.first,
-            f", {pair.names[1]} ",
-            pair.second or "",
-        ]
-        sentence += [*_difference(pair, verdict.rule), "."]
-    return [sentence]
-
-
-def _values(claim: JudgedClaim, verdict: Verdict, rule: ValueRule) -> list[Sentence]:
-    found: list[Sentence] = []
-    counts = {_VALUES[f]: n for f, n in _findings(verdict).items() if f in _VALUES}
-    if counts:
-        shares, (pair,) = _shares("value", counts), pairs(claim, by_distance(verdict.comparisons)[-1:])
-        first = f"Tolerance {_limit(rule)}: {shares[0].lower()}{shares[1:]} The largest difference, "
-        last = f" here, {published(pair.first.published)} as published."
-        found.append([first, pair.comparison, f", is that of {pair.first.label}: ", pair.first, last])
-    else:
-        ours = f"ours stand after {counted(verdict.epochs, 'epoch')}, the published ones after "
-        why = "and a falling loss means the same only after the same training"
-        text = f"Our values are not compared with the published ones: {ours}{count(rule.epochs[-1])}, {why}."
-        found.append([text])
-    for pair in pairs(claim, [look for look in verdict.early if look.finding == "against the published"]):
-        first = f"{pair.first.label}, after {counted(pair.comparison.epochs, 'epoch')} already: "
-        last = f"), below the published {published(pair.first.published)} of a longer training."
-        found.append([first, pair.first, " (", pair.comparison, last])
-    if verdict.order:
-        ordered = sum(comparison.finding == "as published" for comparison in verdict.order)
-        where = _of(ordered, len(verdict.order), "pair") if ordered else "no pair"
-        found.append([f"The published order holds here, by a test, in {where}."])
-    for pair in pairs(claim, verdict.comparisons):
-        if pair.first.value is None:
-            found.append([f"{pair.first.label} has no value: {pair.first.note}."])
-    return found
-
-
-def told(claim: JudgedClaim, verdict: Verdict) -> str:
-    """A verdict as plain text, in the words of the page, for notebook and terminal."""
-    lines = [f"{outcome_words(verdict).capitalize()}: {verdict.rule.statement}"]
-    if verdict.outcome != "not attempted":
-        lines.append(found_words(verdict))
-    early = [look for look in verdict.early if look.finding != "not comparable"]
-    for pair in pairs(claim, [*verdict.comparisons, *early]):
-        comparison = pair.comparison
-        text = f"{pair.first_name} {_plain(pair.first)}"
-        if pair.second is not None:
-            text += f", {pair.names[1]} {_plain(pair.second)}"
-        elif pair.first.published is not None:
-            text += f", published {published(pair.first.published)}"
-        if comparison.epochs:
-            text += f" after {counted(comparison.epochs, 'epoch')}"
-        if comparison.relative_difference is not None:
-            text += f" ({change(comparison.relative_difference)}"
-            text += f", {bounds(comparison.interval)})" if comparison.interval else ")"
-        lines.append(f"- {text}: {EARLY[comparison.finding] if comparison in early else comparison.finding}")
-    return "\n".join(lines)
-
-
-def _plain(measurement: Measurement) -> str:
-    return number(measurement.value) if measurement.value is not None else measurement.note or "–"

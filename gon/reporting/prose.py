@@ -17,7 +17,7 @@ import pypandoc
 from markupsafe import Markup
 
 from gon.catalogue import EXPLANATIONS
-from gon.claims import coverage, formats, pairing, words
+from gon.claims import comparison_words, coverage, formats, pairing, words
 from gon.claims.judging import JudgedClaim
 from gon.claims.results import Comparison, Measurement
 from gon.errors import GonError
@@ -66,6 +66,7 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         title="Reproducing Gradient Origin Networks",
         subtitle="An executable report",
         words=words,
+        comparison_words=comparison_words,
         coverage=coverage,
         pairing=pairing,
         tables_of_data=dictionary.TABLES,
