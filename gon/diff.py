@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gon.claims import words
 from gon.claims.formats import change, counted, number
 from gon.claims.judging import JudgedClaim
 from gon.claims.loading import Run
-from gon.claims.results import Measurement, Verdict
-from gon.claims.rules import Rule
+from gon.claims.results import Measurement
 from gon.claims.study import Study, load_study
 from gon.errors import GonError, UsageError
 from gon.reporting.read import collect_report
@@ -140,23 +140,15 @@ def _settings(first: Side, second: Side) -> list[Row]:
         keys = dict.fromkeys([*a.parameters, *b.parameters])
         rows += _differing([(f"{name}.{key}", a.parameters.get(key), b.parameters.get(key)) for key in keys])
         for rule in dict.fromkeys(rule.name for params in (a, b) for rule in params.rules):
-            versions = [next((_rule(r) for r in params.rules if r.name == rule), None) for params in (a, b)]
+            versions = [
+                next((words.terms(r) for r in params.rules if r.name == rule), None) for params in (a, b)
+            ]
             rows += _differing([(f"{name}: rule {rule}", *versions)])
     return rows
 
 
 def _uses_all_images(side: Side) -> bool:
     return all(run.spec.uses_all_images for run in side.runs.values())
-
-
-def _rule(rule: Rule) -> str:
-    if rule.kind == "structural":
-        return f"version {rule.version}, at most {rule.at_most:g}"
-    threshold = rule.margin if rule.kind == "ordering" else rule.tolerance
-    *earlier, last = rule.epochs
-    epochs = ", ".join([*map(str, earlier), counted(last, "epoch")])
-    needed = f"{epochs}, {counted(rule.seeds, 'seed')}"
-    return f"version {rule.version}, {100 * threshold:g}%, level {rule.alpha:g}, {needed}"
 
 
 def _per_claim(
@@ -203,17 +195,10 @@ def _verdicts(first: JudgedClaim, second: JudgedClaim) -> list[Row]:
     ours, theirs = ({v.rule.name: v for v in result.verdicts} for result in (first, second))
     rows = []
     for name in dict.fromkeys([*ours, *theirs]):
-        shown = [_verdict(side.get(name)) for side in (ours, theirs)]
+        shown = [words.in_short(side[name]) if name in side else None for side in (ours, theirs)]
         known = ours.get(name) or theirs[name]
         rows += _differing([(known.rule.statement, *shown)])
     return rows
-
-
-def _verdict(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return ABSENT
-    reasons = f" ({', '.join(verdict.reasons)})" if verdict.reasons else ""
-    return f"{verdict.outcome}{reasons}; points: {verdict.tendency}"
 
 
 def _environment(first: Side, second: Side) -> list[Row]:

@@ -75,7 +75,7 @@ def test_other_losses_show_as_numbers_verdicts_and_runs_and_nothing_else(reports
     assert not any(what.startswith("one inner step, validation") for what in numbers)
     assert len(differing["Verdicts"]) == 4
     for verdict in differing["Verdicts"]:
-        assert "points: as published" in verdict.first and "points: against the published" in verdict.second
+        assert "point the published way" in verdict.first and "point against" in verdict.second
     assert len(differing["Runs"]) == 1 and "2 inner steps" in differing["Runs"][0].what
 
 
@@ -147,7 +147,7 @@ def test_another_margin_shows_as_a_setting(reports: dict[str, Path], tmp_path: P
     params.write_text(params.read_text().replace("margin: 0.05", "margin: 0.5", 1))
     rows = found(reports["one"], tmp_path / "changed")["Settings"]
     assert [row.what for row in rows] == ["two_step: rule lower_training_loss"]
-    assert "version 3, 5%, level 0.025" in rows[0].first and "version 3, 50%," in rows[0].second
+    assert "margin 5%; level 97.5%" in rows[0].first and "margin 50%;" in rows[0].second
 
 
 def test_the_terminal_shows_tables_that_fit_it(reports: dict[str, Path]) -> None:

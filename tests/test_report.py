@@ -245,7 +245,7 @@ def test_values_as_published_are_reproduced(tmp_path: Path) -> None:
     assert "Reproduced: After 500 epochs, each larger latent size" in text
     assert "Reproduced: After 500 epochs, every validation loss has its published value." in text
     assert "Tolerance 10%: all six values are as published." in text
-    assert "Of four pairs of published values, four have the same order here by a test." in text
+    assert "The published order holds here, by a test, in all four pairs." in text
     assert "the numbers point to the published values" in text
     assert "All three verdicts are reproduced." in page_text(report)
 
@@ -417,7 +417,7 @@ def test_what_is_left_out_is_said_with_its_reason(tmp_path: Path) -> None:
     assert "Not run at this budget: “After 50 epochs, GON with as many parameters" in text
     assert "Not attempted" not in text
     elsewhere = {r.spec.digest for r in left_out if (r.left_out or "").startswith("not part of the budget")}
-    assert f"{len(elsewhere)} planned runs need a larger budget" in page_text(tmp_path / "report")
+    assert f"Planned runs left out: {len(elsewhere)} of a larger budget." in page_text(tmp_path / "report")
 
 
 def test_diverged_run_is_shown_as_such(tmp_path: Path) -> None:

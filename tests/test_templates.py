@@ -147,7 +147,6 @@ def test_a_pair_is_named_by_what_differs(first: str, second: str, where: str, na
 
 
 def test_every_finding_reason_and_outcome_has_its_words() -> None:
-    assert set(words.FINDINGS) == set(get_args(Finding))
     assert set(words.WANTS) == set(get_args(Reason))
     rules = [rule for claim in load_study().claims for rule in claim.rules]
     assert {rule.kind for rule in rules} == {"ordering", "value", "structural"}
@@ -166,7 +165,7 @@ def test_every_finding_reason_and_outcome_has_its_words() -> None:
             assert words.tendency_words(verdict) in words.so_far(verdict)
             reasons = 1 if rule.kind == "structural" else len(get_args(Reason))
             assert len(words.open_reasons(verdict)) == reasons
-            assert words.remedies(verdict)
+            assert words.would_change(verdict)
 
 
 def test_more_seeds_are_never_said_to_change_a_verdict() -> None:
@@ -180,7 +179,7 @@ def test_more_seeds_are_never_said_to_change_a_verdict() -> None:
         seeds=3,
         comparisons=[],
     )
-    (remedy,) = words.remedies(verdict)
+    remedy = "".join(part for part in words.would_change(verdict) if isinstance(part, str))
     assert (
         remedy.startswith("a new version of the rule only")
         and "more seeds are shown but not judged" in remedy
@@ -218,3 +217,39 @@ def test_lint_names_the_place(tmp_path: Path) -> None:
     (tmp_path / "bad.md").write_text("fine\nnot 4 fine\n", encoding="utf-8")
     (found,) = find_typed_digits(tmp_path)
     assert str(found) == f"{tmp_path / 'bad.md'}:2: a digit is typed into results prose: not 4 fine"
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"equal": 1}, "The only pair is equal."),
+        ({"equal": 2}, "Both pairs are equal."),
+        ({"equal": 3}, "All three pairs are equal."),
+        ({"lower": 1, "equal": 1}, "Of two pairs, one is lower and one is equal."),
+        (
+            {"lower": 1, "equal": 12, "open": 2},
+            "Of 15 pairs, one is lower, twelve are equal and two are open.",
+        ),
+    ],
+)
+def test_counts_and_their_verbs_agree(counts: dict[str, int], said: str) -> None:
+    assert words.shares("pair", counts) == said
+
+
+def test_a_phrase_about_a_verdict_stands_in_one_file() -> None:
+    rules = [rule for claim in load_study().claims for rule in claim.rules]
+    phrases = set(words.WANTS.values()) - {"training", "images", "seeds"}
+    for rule in rules:
+        for tendency in (*get_args(Finding), "mixed"):
+            verdict = Verdict(rule=rule, outcome="inconclusive", tendency=tendency, reasons=[])
+            phrases.add(words.tendency_words(verdict))
+    files = [
+        path
+        for folder in ("gon", "templates", "notebooks")
+        for path in (PROJECT / folder).rglob("*")
+        if path.suffix in (".py", ".md", ".html", ".typ", ".ipynb")
+    ]
+    texts = {path: path.read_text(encoding="utf-8") for path in files}
+    for phrase in phrases:
+        found = [path.name for path, text in texts.items() if phrase in text]
+        assert found == ["words.py"], (phrase, found)

@@ -27,7 +27,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
-from gon.claims import words
+from gon.claims import comparison_words, words
 from gon.claims.exhibits import Exhibits
 from gon.claims.formats import counted, date
 from gon.claims.judging import JudgedClaim, judge
@@ -192,7 +192,7 @@ class Claim(Exhibits):
         """Let each rule of the claim judge the runs that it speaks of, and print what it says."""
         judged = judge(self.params, self.budget, self.runs, self.left_out)
         self._judged = True
-        print("\n\n".join(words.told(judged, verdict) for verdict in judged.verdicts))
+        print("\n\n".join(comparison_words.told(judged, verdict) for verdict in judged.verdicts))
 
     def save(self) -> None:
         """Write the result; what the folder held before is replaced at once, or not at all.

@@ -13,15 +13,7 @@ Texts = npt.NDArray[np.str_]
 
 @dataclass(frozen=True)
 class Decision:
-    """What was found of comparisons, as arrays [..., comparisons].
-
-    Attributes
-    ----------
-    findings
-        `gon.claims.results.Finding` of each.
-    p_reproduced, p_refuted
-        See `gon.claims.results.Comparison`.
-    """
+    """What was found of comparisons, as arrays [..., comparisons]; see `gon.claims.results.Comparison`."""
 
     findings: Texts
     p_reproduced: Array
@@ -29,7 +21,21 @@ class Decision:
 
 
 def decide_pairs(ratios: Differences, margin: float, alpha: float) -> Decision:
-    """Decide the pairs of an ordering, of one study or of many at once; see the module's description.
+    """Decide the pairs of an ordering, the first of each published to be the lower one.
+
+    Two losses are equal within the margin if their log ratio lies between log(1 - margin) and
+    -log(1 - margin): as far on both sides, so that it does not matter which is named first. Of a pair holds
+    the first of these:
+
+    - *as published*: its interval lies wholly below the margin;
+    - *equal within the margin*: wholly inside the margin, on both sides;
+    - *against the published*: wholly above zero;
+    - *lower, size open*: wholly below zero;
+    - *too close to tell*.
+
+    The second and the third refute the rule, and one pair is enough. So both need a p-value, the smaller one
+    of the two ways, that is below alpha after adjustment for all pairs of the rule (Holm); a pair whose
+    interval alone would do is read on in the list.
 
     Parameters
     ----------
@@ -66,7 +72,11 @@ def decide_pairs(ratios: Differences, margin: float, alpha: float) -> Decision:
 
 
 def decide_values(ratios: Differences, tolerance: float, alpha: float) -> Decision:
-    """Decide the values of a value rule; `ratios` are log ratios of measured to published, [..., values]."""
+    """Decide the values of a value rule; `ratios` are log ratios of measured to published, [..., values].
+
+    A value is *as published* if its interval lies wholly within the tolerance, a share of the published
+    value; *against the published* if wholly outside (Holm over all values); or *too close to tell*.
+    """
     low, high = math.log1p(-tolerance), math.log1p(tolerance)
     p_reproduced = np.maximum(ratios.above(low), ratios.below(high))
     p_refuted = holm(np.minimum(ratios.below(low), ratios.above(high)))
@@ -93,7 +103,11 @@ def decide_early(ratios: Differences, tolerance: float) -> Array:
 
 
 def ordering_outcome(findings: Texts) -> Texts:
-    """Outcome of an ordering of which nothing is missing, [...], from its findings [..., pairs]."""
+    """Outcome of an ordering of which nothing is missing, [...], from its findings [..., pairs].
+
+    That it is reproduced takes all pairs, which makes it an intersection-union test: each pair has the level
+    alpha, nothing is adjusted, and the whole errs no more often than alpha.
+    """
     published, lower = findings == "as published", findings == "lower, size open"
     refuted = (findings == "equal within the margin") | (findings == "against the published")
     return np.select(

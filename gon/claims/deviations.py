@@ -1,7 +1,6 @@
 """Where this reproduction differs from the published set-up: read from `params/deviations.yaml`."""
 
 import string
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,23 +51,15 @@ class Deviation(Strict):
         return text
 
 
-def load_deviations(path: Path | None = None, claims: Iterable[str] | None = None) -> list[Deviation]:
+def load_deviations(path: Path = PROJECT / "params" / "deviations.yaml") -> list[Deviation]:
     """Read and check the list.
-
-    Parameters
-    ----------
-    path
-        The file; the project's own if not given.
-    claims
-        Names of all claims; those of the project if not given.
 
     Raises
     ------
     UsageError
         If the file cannot be read, or an entry is wrong; names file, entry, key, value and what is allowed.
     """
-    path = path or PROJECT / "params" / "deviations.yaml"
-    known = sorted(claims or (file.stem for file in (PROJECT / "params" / "claims").glob("*.yaml")))
+    known = sorted(file.stem for file in (PROJECT / "params" / "claims").glob("*.yaml"))
     try:
         raw: Any = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -77,7 +68,7 @@ def load_deviations(path: Path | None = None, claims: Iterable[str] | None = Non
         raise UsageError(f"{path}: not valid YAML ({error})") from error
     if not isinstance(raw, list):
         raise UsageError(f"{path}: a list of deviations is allowed, found {type(raw).__name__}")
-    deviations: list[Deviation] = []
+    deviations: dict[str, Deviation] = {}
     for number, entry in enumerate(raw, start=1):
         where = f"{path}: entry {number}"
         try:
@@ -86,16 +77,13 @@ def load_deviations(path: Path | None = None, claims: Iterable[str] | None = Non
             problem = error.errors()[0]
             key = ".".join(map(str, problem["loc"])) or "the entry"
             raise UsageError(f"{where}: {key}: {problem['msg']}, found {problem['input']!r}") from error
-        named = [("claims", claim) for claim in deviation.claims]
+        named = dict.fromkeys(deviation.claims, "claims")
         if deviation.measured is not None:
-            named.append(("measured.claim", deviation.measured.claim))
-        for key, claim in named:
-            if claim not in known:
-                allowed = ", ".join(known)
-                raise UsageError(
-                    f"{where} ({deviation.name}): {key}: {claim!r} is not known; allowed are {allowed}"
-                )
-        if deviation.name in [other.name for other in deviations]:
+            named.setdefault(deviation.measured.claim, "measured.claim")
+        for claim in named.keys() - known:
+            what = f"{named[claim]}: {claim!r} is not known; allowed are {', '.join(known)}"
+            raise UsageError(f"{where} ({deviation.name}): {what}")
+        if deviation.name in deviations:
             raise UsageError(f"{where}: name: {deviation.name!r} occurs more than once")
-        deviations.append(deviation)
-    return deviations
+        deviations[deviation.name] = deviation
+    return list(deviations.values())

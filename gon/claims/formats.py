@@ -42,8 +42,10 @@ def spelled(value: int) -> str:
     return _WORDS[value] if 0 <= value < len(_WORDS) else count(value)
 
 
-def published(value: float) -> str:
-    """A published number with the digits that it has, and at least two behind the point."""
+def published(value: float | None) -> str:
+    """A published number with all its digits, at least two behind the point; a dash for None."""
+    if value is None:
+        return "–"
     text = f"{value:,.10f}".rstrip("0")
     whole, _, decimals = text.partition(".")
     return f"{whole}.{decimals:0<2}".replace(",", SPACE).replace("-", MINUS)

@@ -16,27 +16,16 @@ from gon.spec import RunSpec
 
 @dataclass(frozen=True)
 class JudgedClaim:
-    """A claim with the runs that it rests on, and what its rules say of them.
-
-    Attributes
-    ----------
-    params
-        The claim, its rules and published values.
-    runs
-        The runs.
-    left_out
-        What it would rest on besides, and why it does not.
-    measurements
-        What was measured: by the notebook, and what the rules compare.
-    verdicts
-        What each rule says, in their order.
-    """
+    """A claim with the runs that it rests on, and what its rules say of them."""
 
     params: ClaimParams
     runs: tuple[Run, ...]
     left_out: tuple[Request, ...]
+    """What it would rest on besides, and why it does not."""
     measurements: tuple[Measurement, ...]
+    """What was measured: by the notebook, and what the rules compare."""
     verdicts: tuple[Verdict, ...]
+    """What each rule says, in their order."""
 
     @property
     def name(self) -> str:
@@ -56,18 +45,9 @@ def judge(
     left_out: Sequence[Request],
     measured: Sequence[Measurement] = (),
 ) -> JudgedClaim:
-    """Let each rule of a claim judge the runs that it speaks of.
+    """Let each rule of a claim judge those of its runs that it speaks of, at a budget.
 
-    Parameters
-    ----------
-    params, budget
-        The claim, and the budget that it is judged at.
-    runs
-        All its runs.
-    left_out
-        What was left out.
-    measured
-        What the notebook measured; no rule looks at it.
+    No rule looks at `measured`, which is what the notebook measured.
     """
     found = _Judge(params, budget, runs)
     verdicts_found = tuple(found.verdict(rule) for rule in params.rules)
@@ -75,29 +55,14 @@ def judge(
     return JudgedClaim(params, tuple(runs), tuple(left_out), together, verdicts_found)
 
 
+@dataclass
 class _Judge:
-    """Applies the rules of a claim to its runs.
+    """Applies the rules of a claim to its runs, and keeps what they compared, by name."""
 
-    Parameters
-    ----------
-    params
-        The claim with its rules.
-    budget
-        At which budget.
-    runs
-        The runs that it rests on, all of them; a rule takes those whose settings and seeds it names.
-
-    Attributes
-    ----------
-    measurements
-        What the rules compared, by name.
-    """
-
-    def __init__(self, params: ClaimParams, budget: Budget, runs: Sequence[Run]) -> None:
-        self.params = params
-        self.budget = budget
-        self.runs = runs
-        self.measurements: dict[str, Measurement] = {}
+    params: ClaimParams
+    budget: Budget
+    runs: Sequence[Run]
+    measurements: dict[str, Measurement] = dataclasses.field(default_factory=dict)
 
     def verdict(self, rule: Rule) -> Verdict:
         """What a rule says of the runs."""
@@ -136,12 +101,10 @@ class _Judge:
         Of a model with an encoder the better of its batch norms' two modes counts, chosen for these settings
         over all seeds: it has both, where GON has one only.
         """
-        chosen: dict[str, list[float | None]] = {}
         modes: list[str] = [rule.quantity]
         if rule.quantity == "validation_loss" and spec.entry.has_encoder:
             modes.append("validation_loss_running")
-        for mode in modes:
-            chosen[mode] = [run.value(mode, epochs) for run in runs]
+        chosen = {mode: [run.value(mode, epochs) for run in runs] for mode in modes}
         whole = [m for m in modes if all(v is not None and v > 0 for v in chosen[m])] or modes[:1]
         quantity = min(whole, key=lambda m: sum(math.log(v) for v in chosen[m] if v is not None and v > 0))
         label = spec.settings_label

@@ -135,7 +135,7 @@ class FigureFile(Strict):
 
 
 class Comparison(Strict):
-    """One pair of an ordering or structural rule, or one number of a value rule; see `gon.claims.verdicts`.
+    """One pair of an ordering or structural rule, or one number of a value rule; see `gon.claims.decisions`.
 
     For a pair, `first` is published to be the lower one and `second` the higher one. For a value,
     `first` is the measurement and `second` is None.
@@ -167,17 +167,15 @@ class Verdict(Strict):
 
     rule: Rule
     outcome: Outcome
-    tendency: Tendency
+    tendency: Tendency = "not comparable"
     """Where the numbers point, whether or not they decide."""
     reasons: list[Reason]
     """Why the verdict is open; empty if it is not."""
-    epochs: int
-    """Epochs that the measurements rest on."""
-    seeds: int
+    epochs: int = 0
+    """Epochs that the measurements rest on; 0 for what needs no training."""
+    seeds: int = 0
     """Seeds that they rest on."""
-    complete: bool = True
-    """Whether everything that the rule speaks of was run."""
-    comparisons: list[Comparison]
+    comparisons: list[Comparison] = []
     order: list[Comparison] = []
     """Of a value rule: whether the measured values have the order of the published ones."""
     early: list[Comparison] = []

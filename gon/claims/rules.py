@@ -64,7 +64,7 @@ LossName = Literal["validation_loss", "train_loss"]
 
 
 class BaseRule(Strict):
-    """What the rules have in common. How they decide is written out in `gon.claims.verdicts`."""
+    """What the rules have in common. `gon.claims.decisions` says how they decide."""
 
     name: str
     statement: str

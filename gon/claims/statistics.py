@@ -48,20 +48,14 @@ class Differences:
 
     Where there is a single seed, or no scatter, or nothing at all, every p-value is NaN: no comparison with
     a level holds then, so that nothing is decided.
-
-    Attributes
-    ----------
-    seeds
-        Numbers behind each mean.
-    mean
-        Mean of the log ratios; NaN if there is none.
-    spread
-        Their standard deviation; NaN where it is not known, or zero up to rounding.
     """
 
     seeds: Array
+    """Numbers behind each mean."""
     mean: Array
+    """Mean of the log ratios; NaN if there is none."""
     spread: Array
+    """Their standard deviation; NaN where it is not known, or zero up to rounding."""
 
     def below(self, bound: float) -> Array:
         """One-sided p-values that the means are not below a bound, skewness allowed for (see `SKEWED`)."""

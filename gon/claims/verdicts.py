@@ -3,49 +3,13 @@
 What is compared are logarithms of losses, paired by seed, over the seeds that the rule names and no others.
 Every interval has the rule's level 1 - alpha: each of its ends errs in at most a share alpha of studies, for
 Gaussian scatter as for scatter of skewness 1 (`gon.claims.statistics.SKEWED`). P-values are one-sided, allow
-for skewness likewise, and are compared with alpha.
+for skewness likewise, and are compared with alpha. What each finding takes stands with the functions of
+`gon.claims.decisions`; here, findings become a verdict.
 
-An *ordering* compares pairs, the first published to be the lower one. Two losses are equal within the margin
-if their log ratio lies between log(1 - margin) and -log(1 - margin): as far on both sides, so that it does
-not matter which is named first. Of a pair holds the first of these:
-
-- *as published*: its interval lies wholly below the margin;
-- *equal within the margin*: wholly inside the margin, on both sides;
-- *against the published*: wholly above zero;
-- *lower, size open*: wholly below zero;
-- *too close to tell*.
-
-The second and the third refute the rule, and one pair is enough. So both need a p-value, the smaller one of
-the two ways, that is below alpha after adjustment for all pairs of the rule (Holm); a pair whose interval
-alone would do is read on in the list: *lower, size open* if it lies below zero, otherwise *too close to
-tell*. That the rule is reproduced takes all pairs, which makes it an intersection-union test: each pair has
-the level alpha, nothing is adjusted, and the whole errs no more often than alpha.
-
-The verdict is *not reproduced* if a pair refutes it, *reproduced* if all are as published, *partly
-reproduced* if all are as published or lower with the size open, and *inconclusive* otherwise. It is also
-inconclusive, whatever the pairs say, with fewer epochs, images or seeds than the rule's; and, unless another
-pair refutes it, if something was left out, a run diverged, or nothing scatters. Nothing is ever reproduced
-without a test.
-
-A *value* rule compares measurements with published values, after the epochs that these stand for:
-
-- *as published*: the interval lies wholly within the tolerance, a share of the published value;
-- *against the published*: wholly outside (Holm over all values of the rule);
-- *too close to tell*.
-
-It is *reproduced* if all values are as published, and *partly reproduced* if they are not, but have the
-published order (the interval of every pair wholly below zero) and lie within `factor` of the published ones
-(every interval wholly). Else it is *not reproduced* if a value is against the published.
-
-*Early refutation.* A loss that lies below the published value by more than the tolerance at a milestone
-already, earlier than that value was published for, contradicts it as the value of that training, and the
-verdict is *not reproduced* (one-sided, Holm over all looks: values and milestones). This assumes that both
-are losses in the same unit, and that the loss falls with training. Where the same runs were measured again
-later, that must bear it out: still lower by more than the tolerance, and at the rule's epochs found against
-the published; otherwise the look does not count. A loss above the published one says nothing before its time.
-
-A *structural* rule compares numbers that follow from the settings, without error: *reproduced* if every ratio
-is at most the rule's, *not reproduced* if one is above.
+A verdict is inconclusive, whatever the comparisons say, with fewer epochs, images or seeds than the rule's;
+and, unless a comparison refutes the rule, if something was left out, a run diverged, or nothing scatters.
+Nothing is ever reproduced without a test. A *structural* rule compares numbers that follow from the settings,
+exactly: *reproduced* if every ratio is at most the rule's, *not reproduced* if one is above.
 """
 
 import math
@@ -70,7 +34,6 @@ from gon.claims.results import (
     Comparison,
     Finding,
     Measurement,
-    Outcome,
     Reason,
     Tendency,
     Verdict,
@@ -120,13 +83,15 @@ def _points(comparison: Comparison, margin: float) -> Finding:
     return "equal within the margin" if comparison.relative_difference < edge else "against the published"
 
 
-def judge_ordering(rule: Rule, pairs: Sequence[Pair], *, complete: bool, uses_all_images: bool) -> Verdict:
+def judge_ordering(
+    rule: OrderingRule, pairs: Sequence[Pair], *, complete: bool, uses_all_images: bool
+) -> Verdict:
     """Judge whether the first of each pair is lower than the second.
 
     Parameters
     ----------
     rule
-        The rule; must be an ordering.
+        The rule.
     pairs
         Every pair once for each of the rule's epochs that it reached, or for the last one before.
     complete
@@ -135,32 +100,24 @@ def judge_ordering(rule: Rule, pairs: Sequence[Pair], *, complete: bool, uses_al
     uses_all_images
         Whether the runs used the whole data set.
 
-    Returns
-    -------
-    Verdict
-        See the module's description; not attempted if nothing was run.
-
     Raises
     ------
     UsageError
-        If the rule is of another kind, there is nothing to compare though nothing was left out, or
-        measurements do not fit together.
+        If there is nothing to compare though nothing was left out, or measurements do not fit together.
     """
-    if not isinstance(rule, OrderingRule):
-        raise _wrong_kind(rule, "pairs of losses", "ordering")
     if not pairs:
         return _not_attempted(rule, complete)
     rows = [pair_row(rule, *pair) for pair in pairs]
     ratios = log_ratios(rule, rows)
     decision = decide_pairs(ratios, rule.margin, rule.alpha)
+    outcome = str(ordering_outcome(decision.findings))
     comparisons = _comparisons(rows, ratios, decision, rule.alpha)
-    outcome = _text(ordering_outcome(decision.findings))
     points = tendency(comparisons, rule.margin)
     return _verdict(rule, rows, comparisons, outcome, points, complete, uses_all_images)
 
 
 def judge_values(
-    rule: Rule,
+    rule: ValueRule,
     measurements: Sequence[Measurement],
     order: Sequence[Pair],
     early: Sequence[Measurement],
@@ -173,7 +130,7 @@ def judge_values(
     Parameters
     ----------
     rule, complete, uses_all_images
-        As in `judge_ordering`; the rule must be of the kind value.
+        As in `judge_ordering`.
     measurements
         Those with a published value are compared with it: after the rule's epochs, or after the last
         ones before, where they are not comparable.
@@ -183,8 +140,6 @@ def judge_values(
         Measurements of the same losses at the rule's milestones. They are known to be of the same
         training by their runs.
     """
-    if not isinstance(rule, ValueRule):
-        raise _wrong_kind(rule, "values", "value")
     measurements = [m for m in measurements if m.published is not None]
     early = [m for m in early if m.published is not None]
     if not measurements and complete:
@@ -200,29 +155,19 @@ def judge_values(
     ordered = decide_pairs(order_ratios, 0.0, rule.alpha)
     in_part = decide_order(ratios, ordered, rule.factor, rule.alpha)
     looks = _early(rule, rows, comparisons, early, uses_all_images)
-    refuted_early = any(look.finding == "against the published" for look in looks)
-    outcome = "not reproduced" if refuted_early else _text(value_outcome(decision.findings, in_part))
+    outcome = str(value_outcome(decision.findings, in_part))
     points = tendency([*comparisons, *looks], rule.tolerance)
-    verdict = _verdict(
-        rule, rows, comparisons, outcome, points, complete, uses_all_images, refuted_early=refuted_early
-    )
+    verdict = _verdict(rule, rows, comparisons, outcome, points, complete, uses_all_images, looks)
     return verdict.model_copy(
         update={"order": _comparisons(order_rows, order_ratios, ordered, rule.alpha), "early": looks}
     )
 
 
-def judge_structural(rule: Rule, pairs: Sequence[Pair], *, complete: bool) -> Verdict:
+def judge_structural(rule: StructuralRule, pairs: Sequence[Pair], *, complete: bool) -> Verdict:
     """Judge whether the first of each pair is at most the rule's share of the second, exactly.
 
-    Parameters
-    ----------
-    rule, complete
-        As in `judge_ordering`; the rule must be of the kind structural.
-    pairs
-        Measurements whose values are whole numbers, the same from every seed.
+    The values of each measurement are whole numbers, the same from every seed; else `UsageError` is raised.
     """
-    if not isinstance(rule, StructuralRule):
-        raise _wrong_kind(rule, "numbers of parameters", "structural")
     if not pairs:
         return _not_attempted(rule, complete)
     limit = Fraction(repr(rule.at_most))  # as it is written: 0.1 is a tenth
@@ -241,15 +186,12 @@ def judge_structural(rule: Rule, pairs: Sequence[Pair], *, complete: bool) -> Ve
         )
     refuted = any(c.finding == "against the published" for c in comparisons)
     reasons: list[Reason] = [] if refuted or complete else ["left out"]
-    outcome: Outcome = "not reproduced" if refuted else "inconclusive" if reasons else "reproduced"
     return Verdict(
         rule=rule,
-        outcome=outcome,
+        outcome="not reproduced" if refuted else "inconclusive" if reasons else "reproduced",
         tendency=tendency(comparisons, 0.0),
         reasons=reasons,
-        epochs=0,
         seeds=min(c.seeds for c in comparisons),
-        complete=complete,
         comparisons=comparisons,
     )
 
@@ -259,23 +201,22 @@ def _comparisons(
 ) -> list[Comparison]:
     with np.errstate(over="ignore"):  # what is too large for a number is not shown
         relative, low, high = (np.expm1(logs) for logs in (ratios.mean, *ratios.interval(alpha)))
-    comparisons = []
-    for i, row in enumerate(rows):
-        comparisons.append(
-            Comparison(
-                first=row.first,
-                second=row.second,
-                epochs=row.epochs,
-                seeds=row.usable,
-                relative_difference=_number(relative[i]),
-                interval=(float(low[i]), float(high[i])) if math.isfinite(high[i] - low[i]) else None,
-                effect_size=_number(ratios.mean[i] / ratios.spread[i]),
-                p_reproduced=_number(decision.p_reproduced[i]),
-                p_refuted=_number(decision.p_refuted[i]),
-                finding=_text(decision.findings[i]),
-            )
+    findings: list[Any] = decision.findings.tolist()
+    return [
+        Comparison(
+            first=row.first,
+            second=row.second,
+            epochs=row.epochs,
+            seeds=row.usable,
+            relative_difference=_number(relative[i]),
+            interval=(float(low[i]), float(high[i])) if math.isfinite(high[i] - low[i]) else None,
+            effect_size=_number(ratios.mean[i] / ratios.spread[i]),
+            p_reproduced=_number(decision.p_reproduced[i]),
+            p_refuted=_number(decision.p_refuted[i]),
+            finding=findings[i],
         )
-    return comparisons
+        for i, row in enumerate(rows)
+    ]
 
 
 def _early(
@@ -287,6 +228,10 @@ def _early(
 ) -> list[Comparison]:
     """Every look at a milestone; one that does not refute says nothing, and is not comparable.
 
+    A loss that lies below the published value by more than the tolerance, earlier than that value was
+    published for, contradicts it as the value of that training. This assumes that both are losses in the
+    same unit, and that the loss falls with training. Where the same runs were measured again later, that must
+    bear it out: still lower by more than the tolerance, and at the rule's epochs found against the published.
     `last` and its `comparisons` are those of the measurements that the rule itself judges.
     """
     for look in early:
@@ -302,20 +247,12 @@ def _early(
     for row, p_value in zip(rows, p_values, strict=True):
         later = [i for i, r in enumerate(rows) if r.training == row.training and r.epochs > row.epochs]
         final = [
-            comparison
+            comparison.finding == "against the published" and (comparison.relative_difference or 0.0) < 0
             for r, comparison in zip(last, comparisons, strict=True)
             if r.training == row.training and r.epochs in rule.epochs
         ]
-        refutes = (
-            uses_all_images
-            and p_value < rule.alpha
-            and not row.reasons
-            and all(low[i] for i in later)
-            and all(
-                c.finding == "against the published" and (c.relative_difference or 0.0) < 0 for c in final
-            )
-        )
-        findings.append("against the published" if refutes else "not comparable")
+        refutes = p_value < rule.alpha and not row.reasons and all(low[later]) and all(final)
+        findings.append("against the published" if refutes and uses_all_images else "not comparable")
     decision = Decision(np.asarray(findings, dtype=np.str_), np.full(len(rows), np.nan), p_values)
     return _comparisons(rows, ratios, decision, rule.alpha)
 
@@ -328,7 +265,7 @@ def _verdict(
     points: Tendency,
     complete: bool,
     uses_all_images: bool,
-    refuted_early: bool = False,
+    early: Sequence[Comparison] = (),
 ) -> Verdict:
     """The verdict, from the outcome that the comparisons alone would give."""
     trained = [row for row in rows if row.trained]
@@ -344,12 +281,14 @@ def _verdict(
         found.add("left out")
     short = found & {"epochs", "images", "seeds"}
     tested = [c.finding for c in comparisons if c.interval is not None]
-    if outcome == "inconclusive" and not short and "too close to tell" in tested:
-        found.add("overlap")
-    if refuted_early or (outcome == "not reproduced" and not short):
+    if any(look.finding == "against the published" for look in early):
+        found, outcome = set(), "not reproduced"
+    elif outcome == "not reproduced" and not short:
         found = set()
-    elif found:
-        outcome = "inconclusive"
+    else:
+        if outcome == "inconclusive" and not short and "too close to tell" in tested:
+            found.add("overlap")
+        outcome = "inconclusive" if found else outcome
     return Verdict(
         rule=rule,
         outcome=outcome,
@@ -357,28 +296,14 @@ def _verdict(
         reasons=[reason for reason in get_args(Reason) if reason in found],
         epochs=min((max(epochs) for epochs in reached.values()), default=0),
         seeds=min((row.present for row in trained), default=rule.seeds),
-        complete=complete,
         comparisons=comparisons,
     )
 
 
-def _not_attempted(rule: Any, complete: bool) -> Verdict:
+def _not_attempted(rule: Rule, complete: bool) -> Verdict:
     if complete:
         raise UsageError(f"rule {rule.name}: nothing to compare")
-    return Verdict(
-        rule=rule,
-        outcome="not attempted",
-        tendency="not comparable",
-        reasons=["left out"],
-        epochs=0,
-        seeds=0,
-        complete=False,
-        comparisons=[],
-    )
-
-
-def _wrong_kind(rule: Rule, what: str, kind: str) -> UsageError:
-    return UsageError(f"rule {rule.name}: kind {rule.kind!r} does not judge {what}; {kind!r} does")
+    return Verdict(rule=rule, outcome="not attempted", reasons=["left out"])
 
 
 def _exact(rule: StructuralRule, measurement: Measurement) -> int:
@@ -391,8 +316,3 @@ def _exact(rule: StructuralRule, measurement: Measurement) -> int:
 
 def _number(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _text(value: Any) -> Any:
-    """A finding or an outcome out of an array of texts."""
-    return str(value)

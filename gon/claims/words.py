@@ -1,81 +1,36 @@
-"""What is said about a verdict: one source of words for the headline, the tables, the boxes and the text."""
+"""What is said of verdicts and rules: every sentence once, for page, print, notebook and terminal."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from gon.catalogue import DATASETS
 from gon.claims.formats import (
-    bounds,
-    change,
     count,
     counted,
     date,
     level,
     listed,
-    number,
     percent,
-    published,
     spelled,
 )
 from gon.claims.judging import JudgedClaim
-from gon.claims.loading import Run
-from gon.claims.pairing import pairs
-from gon.claims.params import NOT_YET
+from gon.claims.pairing import by_distance
 from gon.claims.results import (
     QUANTITIES,
+    Comparison,
     Finding,
     Measurement,
     Outcome,
-    Table,
+    Reason,
     Tendency,
     Verdict,
 )
 from gon.claims.rules import OrderingRule, Rule, StructuralRule, ValueRule
 
+Sentence = list[str | Measurement | Comparison]
+"""Text with the numbers that stand in it: measured ones, and relative differences."""
 
-def confirmed_if(rule: Rule) -> str:
-    """What a rule calls reproduced, to follow "if"."""
-    if isinstance(rule, StructuralRule):
-        return f"every ratio is at most {rule.at_most:g}, counted exactly"
-    if isinstance(rule, OrderingRule):
-        what = f"every pair differs this way by more than {percent(rule.margin)}"
-    else:
-        what = f"every loss lies within {percent(rule.tolerance)} of its published value"
-    return f"{what}, with {level(1 - rule.alpha)} confidence from {counted(rule.seeds, 'seed')}"
-
-
-def refuted_if(rule: Rule) -> str:
-    """What a rule calls not reproduced, to follow "if"."""
-    if isinstance(rule, StructuralRule):
-        return "a ratio is larger"
-    if isinstance(rule, OrderingRule):
-        return f"a pair is equal within {percent(rule.margin)}, or the other way round, at that confidence"
-    early = ", or below it long before the published number of epochs" if rule.milestones else ""
-    return (
-        f"a loss lies further from its published value than that{early}; *in part* confirmed if all still "
-        f"have the published order, within a factor of {rule.factor:g}"
-    )
-
-
-FINDINGS: dict[Finding, str] = {
-    "as published": "as published",
-    "lower, size open": "lower, size open",
-    "equal within the margin": "equal within the margin",
-    "against the published": "against the published",
-    "too close to tell": "too close to tell",
-    "not comparable": "not comparable",
-}
-"""What is said of one comparison."""
-
-EARLY: dict[Finding, str] = {
-    "against the published": "already below the published",
-    "not comparable": "says nothing so early",
-}
-"""What is said of a loss at a milestone; it has no other finding."""
-
-_TENDENCIES: dict[Tendency, str] = {
+_TENDENCIES: Mapping[Tendency, str] = {
     "as published": "point the published way",
     "lower, size open": "point the published way, by how much is open",
     "equal within the margin": "point to no difference beyond the margin",
@@ -85,7 +40,7 @@ _TENDENCIES: dict[Tendency, str] = {
     "mixed": "point in different directions",
 }
 
-_ANSWERS: dict[Outcome, str] = {
+_ANSWERS: Mapping[Outcome, str] = {
     "reproduced": "yes",
     "partly reproduced": "in part",
     "not reproduced": "no",
@@ -93,17 +48,104 @@ _ANSWERS: dict[Outcome, str] = {
     "not attempted": "not run",
 }
 
+_SAID: Mapping[Outcome, str] = {
+    "reproduced": "is reproduced",
+    "partly reproduced": "is reproduced in part",
+    "not reproduced": "is not reproduced",
+    "inconclusive": "cannot be decided yet",
+    "not attempted": "was not run at this budget",
+}
 
-def findings(verdict: Verdict) -> dict[Finding, int]:
+WANTS: Mapping[Reason, str] = {
+    "epochs": "training",
+    "images": "images",
+    "seeds": "seeds",
+    "left out": "runs that were left out",
+    "diverged": "losses of runs that diverged",
+    "no scatter": "scatter between seeds",
+    "overlap": "differences larger than their uncertainty",
+}
+"""What verdicts that stay open are open for want of."""
+
+
+def _are(number: int) -> str:
+    return f"{spelled(number)} {'is' if number == 1 else 'are'}"
+
+
+def share(number: int, total: int, noun: str) -> str:
+    """How many of all, such as "two of three pairs", or "the only pair"."""
+    if total == 1:
+        return f"the only {noun}"
+    return f"{'all' if number == total else f'{spelled(number)} of'} {spelled(total)} {noun}s"
+
+
+def shares(noun: str, counts: Mapping[str, int]) -> str:
+    """How many of all are what: "Both pairs are equal", "Of three pairs, one is lower and two are equal"."""
+    total = sum(counts.values())
+    if len(counts) > 1:
+        return f"Of {spelled(total)} {noun}s, {listed([f'{_are(n)} {what}' for what, n in counts.items()])}."
+    every = {1: f"The only {noun} is", 2: f"Both {noun}s are"}.get(total, f"All {spelled(total)} {noun}s are")
+    return f"{every} {''.join(counts)}."
+
+
+def findings(verdict: Verdict) -> dict[str, int]:
     """How many comparisons have each finding, in a fixed order, without those that do not occur."""
     counts = Counter(comparison.finding for comparison in verdict.comparisons)
     return {finding: counts[finding] for finding in get_args(Finding) if counts[finding]}
 
 
-def outcomes(verdicts: Sequence[Verdict]) -> dict[Outcome, int]:
-    """How many verdicts have each outcome, likewise."""
-    counts = Counter(verdict.outcome for verdict in verdicts)
-    return {outcome: counts[outcome] for outcome in get_args(Outcome) if counts[outcome]}
+def _epochs(numbers: Sequence[int]) -> str:
+    return f"{listed([count(n) for n in numbers])} epoch{'' if list(numbers) == [1] else 's'}"
+
+
+def terms(rule: Rule) -> str:
+    """What a rule fixes, in short."""
+    version = f"version {count(rule.version)} of {date(rule.date)}"
+    if isinstance(rule, StructuralRule):
+        return f"{version}; ratio of {rule.quantity} at most {rule.at_most:g}, exact"
+    threshold, early = f"margin {limit(rule)}", ""
+    if isinstance(rule, ValueRule):
+        threshold = f"tolerance {limit(rule)}, in part within a factor of {rule.factor:g}"
+        if rule.milestones:
+            early = f", refuted early after {listed([count(n) for n in rule.milestones])}"
+    return (
+        f"{version}; {threshold}; level {level(1 - rule.alpha)}; {QUANTITIES[rule.quantity].title} after "
+        f"{_epochs(rule.epochs)}{early}; it rests on the seeds 0 to {rule.seeds - 1} and no others"
+    )
+
+
+def limit(rule: OrderingRule | ValueRule) -> str:
+    """The margin or tolerance of a rule."""
+    return percent(rule.margin if isinstance(rule, OrderingRule) else rule.tolerance)
+
+
+def confirmed_if(rule: Rule) -> str:
+    """What a rule calls reproduced, to follow "if"."""
+    if isinstance(rule, StructuralRule):
+        return f"every ratio is at most {rule.at_most:g}, counted exactly"
+    if isinstance(rule, OrderingRule):
+        what = f"every pair differs this way by more than {limit(rule)}"
+    else:
+        what = f"every loss lies within {limit(rule)} of its published value"
+    return f"{what}, with {level(1 - rule.alpha)} confidence from {counted(rule.seeds, 'seed')}"
+
+
+def refuted_if(rule: Rule) -> str:
+    """What a rule calls not reproduced, to follow "if"."""
+    if isinstance(rule, StructuralRule):
+        return "a ratio is larger"
+    if isinstance(rule, OrderingRule):
+        return f"a pair is equal within {limit(rule)}, or the other way round, at that confidence"
+    early = ", or below it long before the published number of epochs" if rule.milestones else ""
+    return (
+        f"a loss lies further from its published value than that{early}; *in part* confirmed if all still "
+        f"have the published order, within a factor of {rule.factor:g}"
+    )
+
+
+def rule_words(rule: Rule) -> str:
+    """A rule in one line: what it says, and by what it judges."""
+    return f"{rule.name} ({rule.kind}, {terms(rule)}): {rule.statement}"
 
 
 def outcome_words(verdict: Verdict) -> str:
@@ -122,11 +164,11 @@ def tendency_words(verdict: Verdict) -> str:
 
 
 def so_far(verdict: Verdict) -> str:
-    """Where the numbers of an open verdict point, as a sentence."""
-    seed = (
-        ", from a single seed," if verdict.seeds == 1 and not isinstance(verdict.rule, StructuralRule) else ""
-    )
-    return f"So far{seed} the numbers {tendency_words(verdict)}."
+    """Where the numbers point, as a sentence of its own."""
+    if verdict.outcome != "inconclusive":
+        return f"The numbers {tendency_words(verdict)}."
+    single = verdict.seeds == 1 and not isinstance(verdict.rule, StructuralRule)
+    return f"So far{', from a single seed,' if single else ''} the numbers {tendency_words(verdict)}."
 
 
 def answer(verdict: Verdict) -> str:
@@ -134,264 +176,14 @@ def answer(verdict: Verdict) -> str:
     return _ANSWERS[verdict.outcome]
 
 
-def refuted_words(verdict: Verdict) -> str:
-    """What refutes an ordering, in words."""
-    found = findings(verdict)
-    total = len(verdict.comparisons)
-    margin = f"equal within {percent(verdict.rule.margin)}" if isinstance(verdict.rule, OrderingRule) else ""
-    words: dict[Finding, str] = {
-        "against the published": "it is the other way round",
-        "equal within the margin": f"both sides are {margin}",
-    }
-    return "; ".join(
-        f"in {_of(found[finding], total, 'comparison')} {text}"
-        for finding, text in words.items()
-        if finding in found
-    )
-
-
-def _of(number: int, total: int, noun: str) -> str:
-    if total == 1:
-        return f"the only {noun}"
-    return (
-        f"all {spelled(total)} {noun}s"
-        if number == total
-        else f"{spelled(number)} of {spelled(total)} {noun}s"
-    )
-
-
-def open_reasons(verdict: Verdict) -> list[str]:
-    """Why a verdict is open."""
+def answered(verdict: Verdict) -> str:
+    """What an answer rests on, or what it is open with, in short."""
     rule = verdict.rule
-    if isinstance(rule, StructuralRule):
-        return ["some of what it compares was not run"]
-    limits = "margin or zero" if isinstance(rule, OrderingRule) else "tolerance"
-    words = {
-        "epochs": f"the runs have {counted(verdict.epochs, 'epoch')}, and the rule compares after "
-        f"{listed([count(epochs) for epochs in rule.epochs])}",
-        "images": "the runs used a part of the images only",
-        "seeds": f"there {'is' if verdict.seeds == 1 else 'are'} {counted(verdict.seeds, 'seed')} of the "
-        f"{count(rule.seeds)} that the rule rests on",
-        "left out": "some of what it compares was not run",
-        "diverged": "a run has no loss to compare",
-        "no scatter": "something is the same from every seed, so that nothing can be tested",
-        "overlap": f"some intervals reach across the {limits}",
-    }
-    return [words[reason] for reason in verdict.reasons]
-
-
-def remedies(verdict: Verdict) -> list[str]:
-    """What would close an open verdict; more seeds than the rule names never do."""
-    rule = verdict.rule
-    epochs, seeds = (0, 0) if isinstance(rule, StructuralRule) else (rule.epochs[-1], rule.seeds)
-    words = {
-        "epochs": f"{counted(epochs, 'epoch')} of training, by a budget that continues these runs",
-        "images": "a budget that uses all images",
-        "seeds": f"the rule’s {counted(seeds, 'seed')}",
-        "left out": "the runs that were left out",
-    }
-    found = [words[reason] for reason in verdict.reasons if reason in words]
-    return found or [
-        "a new version of the rule only: the epochs and seeds of this one are fixed, and more seeds are "
-        "shown but not judged"
-    ]
-
-
-WANTS = {
-    "epochs": "training",
-    "images": "images",
-    "seeds": "seeds",
-    "left out": "runs that were left out",
-    "diverged": "losses of runs that diverged",
-    "no scatter": "scatter between seeds",
-    "overlap": "differences larger than their uncertainty",
-}
-"""What verdicts that stay open are open for want of."""
-
-
-def wanted(verdicts: Sequence[Verdict]) -> str:
-    """What several verdicts are open for want of."""
-    reasons = {
-        reason for verdict in verdicts for reason in verdict.reasons if verdict.outcome == "inconclusive"
-    }
-    return " or of ".join(text for reason, text in WANTS.items() if reason in reasons)
-
-
-def terms(rule: Rule) -> str:
-    """What a rule fixes, in short."""
-    version = f"version {count(rule.version)} of {date(rule.date)}"
-    if isinstance(rule, StructuralRule):
-        return f"{version}; ratio of {rule.quantity} at most {rule.at_most:g}, exact"
-    limit = (
-        f"margin {percent(rule.margin)}"
-        if isinstance(rule, OrderingRule)
-        else (f"tolerance {percent(rule.tolerance)}, in part within a factor of {rule.factor:g}")
-    )
-    epochs = f"{listed([count(n) for n in rule.epochs])} epoch{'' if rule.epochs == [1] else 's'}"
-    early = ""
-    if isinstance(rule, ValueRule) and rule.milestones:
-        early = f", refuted early after {listed([count(n) for n in rule.milestones])}"
-    return (
-        f"{version}; {limit}; level {level(1 - rule.alpha)}; {QUANTITIES[rule.quantity].title} after "
-        f"{epochs}{early}; it rests on the seeds 0 to {rule.seeds - 1} and no others"
-    )
-
-
-def rests_on(verdict: Verdict) -> str:
-    """What a decided verdict rests on."""
-    rule = verdict.rule
-    if isinstance(rule, StructuralRule):
-        return "by count, without training"
-    early = sorted({look.epochs for look in verdict.early if look.finding == "against the published"})
-    epochs = early or rule.epochs
-    noun = "epoch" if epochs == [1] else "epochs"
-    shown = f"{listed([count(n) for n in epochs])} {noun}"
-    return f"after {shown}, with all images and {counted(verdict.seeds, 'seed')}"
-
-
-def missing_words(measurement: Measurement) -> str:
-    """Why a measurement has no value."""
-    return measurement.note or "no value"
-
-
-def left_out(claim: JudgedClaim) -> dict[str, dict[str, list[str]]]:
-    """What a claim would rest on and was not run: reason to data set to models."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for request in claim.left_out:
-        title = DATASETS[request.spec.dataset].title
-        models = found.setdefault(request.left_out or "", {}).setdefault(title, [])
-        if request.spec.model_label not in models:
-            models.append(request.spec.model_label)
-    return found
-
-
-def span(numbers: Iterable[int], noun: str) -> str:
-    """Numbers that may differ, with their noun: "50 epochs", "5 to 500 epochs"; empty if there are none."""
-    found = sorted(set(numbers))
-    if not found:
-        return ""
-    last = counted(found[-1], noun)
-    return last if len(found) == 1 else f"{count(found[0])} to {last}"
-
-
-def table_epochs(claim: JudgedClaim, table: Table) -> str:
-    """After how many epochs the numbers of a table stand, but for what is computed."""
-    names = {cell.measurement for row in table.rows for cell in row}
-    measurements = [m for m in claim.measurements if m.name in names]
-    return span((m.epochs for m in measurements if not m.exact), "epoch")
-
-
-def run_epochs(runs: Iterable[Run]) -> str:
-    """How many epochs runs were trained for, but for those of models that are computed."""
-    return span((run.record.epochs for run in runs if not run.exact), "epoch")
-
-
-def left_out_words(claims: Sequence[JudgedClaim]) -> str:
-    """How many runs were left out of all claims, and why."""
-    reasons = {r.spec.digest: r.left_out or "" for claim in claims for r in claim.left_out}
-    elsewhere = sum(reason.startswith("not part of the budget") for reason in reasons.values())
-    later = sum(reason == NOT_YET for reason in reasons.values())
-    without_data = len(reasons) - elsewhere - later
-    parts = [
-        f"{counted(number, 'planned run')} {one if number == 1 else many}"
-        for number, one, many in (
-            (elsewhere, "needs a larger budget", "need a larger budget"),
-            (later, "is not trained yet", "are not trained yet"),
-            (without_data, "needs data that could not be had", "need data that could not be had"),
-        )
-        if number
-    ]
-    return f"{listed(parts)}."
-
-
-def workflow(edges: Sequence[tuple[str, str]]) -> str:
-    """What the drawing of the workflow shows, for somebody who does not see it."""
-    return "Boxes and arrows: " + "; ".join(f"{first} leads to {second}" for first, second in edges)
-
-
-def found_words(verdict: Verdict) -> str:
-    """What a rule found, in one sentence: why the verdict is open, or what it rests on."""
-    if verdict.outcome == "inconclusive":
-        return f"The verdict stays open: {'; '.join(open_reasons(verdict))}. {so_far(verdict)}"
-    ordering, value = isinstance(verdict.rule, OrderingRule), isinstance(verdict.rule, ValueRule)
-    if verdict.outcome == "reproduced":
-        what = "every comparison is as published"
-    elif verdict.outcome == "partly reproduced" and ordering:
-        what = "every pair has the published order, but whether by more than the margin is open for some"
-    elif verdict.outcome == "partly reproduced":
-        what = (
-            "the values have the published order and lie within the rule’s factor, but not all within its "
-            "tolerance"
-        )
-    elif ordering:
-        what = f"the claim is refuted: {refuted_words(verdict)}"
-    elif value:
-        what = "at least one loss has another value than the published one"
-    else:
-        what = "at least one ratio is larger than the rule’s"
-    where = rests_on(verdict)
-    return f"{where[0].upper()}{where[1:]}, {what}; the numbers {tendency_words(verdict)}."
-
-
-def told(claim: JudgedClaim, verdict: Verdict) -> str:
-    """A verdict as plain text, in the words of the page, for notebook and terminal."""
-    lines = [f"{outcome_words(verdict).capitalize()}: {verdict.rule.statement}"]
-    if verdict.outcome != "not attempted":
-        lines.append(found_words(verdict))
-    early = [look for look in verdict.early if look.finding != "not comparable"]
-    for pair in pairs(claim, [*verdict.comparisons, *early]):
-        comparison = pair.comparison
-        text = f"{pair.names[0]} {_plain(pair.first)}"
-        if pair.second is not None:
-            text += f", {pair.names[1]} {_plain(pair.second)}"
-            text = f"{pair.where}: {text}" if pair.where else text
-        elif pair.first.published is not None:
-            text += f", published {published(pair.first.published)}"
-        if comparison.epochs:
-            text += f" after {counted(comparison.epochs, 'epoch')}"
-        if comparison.relative_difference is not None:
-            text += f" ({change(comparison.relative_difference)}"
-            text += f", {bounds(comparison.interval)})" if comparison.interval else ")"
-        lines.append(f"- {text}: {(EARLY if comparison in early else FINDINGS)[comparison.finding]}")
-    return "\n".join(lines)
-
-
-def _plain(measurement: Measurement) -> str:
-    return missing_words(measurement) if measurement.value is None else number(measurement.value)
-
-
-_SAID: dict[Outcome, str] = {
-    "reproduced": "is reproduced",
-    "partly reproduced": "is reproduced in part",
-    "not reproduced": "is not reproduced",
-    "inconclusive": "cannot be decided yet",
-    "not attempted": "was not run at this budget",
-}
-
-
-def claim_words(title: str, verdict: Verdict) -> str:
-    """What became of a claim, as the beginning of a sentence: "That a larger latent ... is reproduced"."""
-    return f"That {lowered(title)} {_SAID[verdict.outcome]}"
-
-
-def lowered(text: str) -> str:
-    """A text as it goes on within a sentence: its first letter small, unless it begins with an acronym."""
-    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
-
-
-def decisive_words(verdict: Verdict) -> str:
-    """What the comparison that speaks most against a claim is to a verdict, to stand before it."""
-    return "The weakest comparison" if "reproduced" in verdict.outcome.split()[0] else "Most against it"
-
-
-def why(verdict: Verdict) -> str:
-    """Why an answer is open, or what it rests on, in short."""
     if verdict.outcome == "not attempted":
         return ""
-    rule = verdict.rule
     if verdict.outcome != "inconclusive" or isinstance(rule, StructuralRule):
-        return rests_on(verdict)
-    words = {
+        return _rests_on(verdict)
+    words: Mapping[Reason, str] = {
         "epochs": f"{count(verdict.epochs)} of {counted(rule.epochs[-1], 'epoch')}",
         "images": "a part of the images",
         "seeds": f"{count(verdict.seeds)} of {counted(rule.seeds, 'seed')}",
@@ -403,21 +195,154 @@ def why(verdict: Verdict) -> str:
     return f"with {listed([words[reason] for reason in verdict.reasons])} the numbers {tendency_words(verdict)}"
 
 
-def not_run_words(claim: JudgedClaim) -> str:
-    """What of a claim was not run, in one sentence; empty if all was."""
-    rules = sum(verdict.outcome == "not attempted" for verdict in claim.verdicts)
-    if not claim.left_out:
-        return ""
-    judged = f", and {counted(rules, 'rule')} with them" if rules else ""
-    return f"Not shown{judged}: {left_out_words([claim])}"
+def claim_words(title: str, verdict: Verdict) -> str:
+    """What became of a claim, as the beginning of a sentence: "That a larger latent ... is reproduced"."""
+    # A title's first letter is small within a sentence, unless it is that of an acronym.
+    within = title if title[1:2].isupper() else title[:1].lower() + title[1:]
+    return f"That {within} {_SAID[verdict.outcome]}"
 
 
-def commands_for(claim: JudgedClaim, budget: str) -> list[str]:
-    """What runs the runs that a claim leaves out."""
-    commands = []
-    for reason in dict.fromkeys(request.left_out or "" for request in claim.left_out):
-        if reason == NOT_YET:
-            commands.append(f"gon plan --budget {budget} --train")
-        elif named := re.fullmatch(r"not part of the budget \w+, but of (\w+).*", reason):
-            commands.append(f"./run_all.sh --budget {named[1]}")
-    return list(dict.fromkeys(commands))
+def found_words(verdict: Verdict) -> str:
+    """What a rule found, in one sentence: why the verdict is open, or what it rests on."""
+    if verdict.outcome == "inconclusive":
+        return f"The verdict stays open: {'; '.join(open_reasons(verdict))}. {so_far(verdict)}"
+    where, what = _rests_on(verdict), _decided(verdict)
+    if verdict.outcome == "not reproduced" and isinstance(verdict.rule, OrderingRule):
+        what = f"the claim is refuted: {what}"
+    return f"{where[0].upper()}{where[1:]}, {what}; the numbers {tendency_words(verdict)}."
+
+
+def _decided(verdict: Verdict) -> str:
+    """What decided a verdict."""
+    rule = verdict.rule
+    if verdict.outcome == "reproduced":
+        return "every comparison is as published"
+    if verdict.outcome == "partly reproduced":
+        if isinstance(rule, OrderingRule):
+            return "every pair has the published order, but whether by more than the margin is open for some"
+        return (
+            "the values have the published order and lie within the rule’s factor, but not all within its "
+            "tolerance"
+        )
+    if isinstance(rule, ValueRule):
+        return "at least one loss has another value than the published one"
+    if isinstance(rule, StructuralRule):
+        return "at least one ratio is larger than the rule’s"
+    found, total = findings(verdict), len(verdict.comparisons)
+    refutes: dict[Finding, str] = {
+        "against the published": "it is the other way round",
+        "equal within the margin": f"both sides are equal within {limit(rule)}",
+    }
+    return "; ".join(
+        f"in {share(found[finding], total, 'comparison')} {text}"
+        for finding, text in refutes.items()
+        if finding in found
+    )
+
+
+def _rests_on(verdict: Verdict) -> str:
+    """What a decided verdict rests on."""
+    rule = verdict.rule
+    if isinstance(rule, StructuralRule):
+        return "by count, without training"
+    early = sorted({look.epochs for look in verdict.early if look.finding == "against the published"})
+    return f"after {_epochs(early or rule.epochs)}, with all images and {counted(verdict.seeds, 'seed')}"
+
+
+def _open(verdict: Verdict) -> dict[Reason, tuple[str, str]]:
+    """Of every reason that leaves a verdict open: what it is, and what would close it, if anything."""
+    rule = verdict.rule
+    left_out = ("some of what it compares was not run", "the runs that were left out")
+    if isinstance(rule, StructuralRule):
+        return {"left out": left_out}
+    limits = "margin or zero" if isinstance(rule, OrderingRule) else "tolerance"
+    return {
+        "epochs": (
+            f"the runs have {counted(verdict.epochs, 'epoch')}, and the rule compares after "
+            f"{listed([count(epochs) for epochs in rule.epochs])}",
+            f"{counted(rule.epochs[-1], 'epoch')} of training, by a budget that continues these runs",
+        ),
+        "images": ("the runs used a part of the images only", "a budget that uses all images"),
+        "seeds": (
+            f"there {'is' if verdict.seeds == 1 else 'are'} {counted(verdict.seeds, 'seed')} of the "
+            f"{count(rule.seeds)} that the rule rests on",
+            f"the rule’s {counted(rule.seeds, 'seed')}",
+        ),
+        "left out": left_out,
+        "diverged": ("a run has no loss to compare", ""),
+        "no scatter": ("something is the same from every seed, so that nothing can be tested", ""),
+        "overlap": (f"some intervals reach across the {limits}", ""),
+    }
+
+
+def open_reasons(verdict: Verdict) -> list[str]:
+    """Why a verdict is open."""
+    known = _open(verdict)
+    return [known[reason][0] for reason in verdict.reasons if reason in known]
+
+
+def would_change(verdict: Verdict) -> Sentence:
+    """What would change a verdict; more seeds than the rule names never do."""
+    rule, compared = verdict.rule, by_distance(verdict.comparisons)
+    if verdict.outcome == "inconclusive":
+        known = _open(verdict)
+        remedies = [known[reason][1] for reason in verdict.reasons if reason in known and known[reason][1]]
+        return [f"{' and '.join(remedies) or _NOTHING}."]
+    if isinstance(rule, StructuralRule):
+        return ["nothing but another architecture, since the numbers follow from the settings."]
+    edge = limit(rule)
+    against = [c for c in compared if c.finding == "against the published"]
+    equal = [c for c in compared if c.finding == "equal within the margin"]
+    if isinstance(rule, ValueRule):
+        if any(look.finding == "against the published" for look in verdict.early):
+            return ["published values in another unit than ours, or a loss that rises with longer training."]
+        if against:
+            reach = f"; the interval of each would have to reach within {edge}."
+            return ["the values outside the tolerance are off by up to ", against[-1], reach]
+        return ["the largest difference is ", compared[-1], f"; the tolerance is {edge}."]
+    if against:
+        others = f", and those of the equal pairs beyond the margin of {edge}" if equal else ""
+        reach = f"; its interval would have to reach below zero{others}."
+        return ["the pair that contradicts it most differs by ", against[-1], reach]
+    if equal:
+        reach = f"; its interval would have to reach beyond the margin of {edge}."
+        return ["of the pairs that are equal, the farthest apart differs by ", equal[-1], reach]
+    if verdict.outcome == "reproduced":
+        reach = f"; with an interval that reaches within {edge}, its size would be open."
+    else:
+        reach = f"; with every interval beyond {edge}, the rule would be met in full."
+    return ["the closest pair differs by ", compared[0], reach]
+
+
+_NOTHING = (
+    "a new version of the rule only: the epochs and seeds of this one are fixed, and more seeds are shown "
+    "but not judged"
+)
+
+
+def _for_want(verdicts: Sequence[Verdict]) -> str:
+    """The outcome of verdicts that have the same one, and what they are open for want of."""
+    reasons = {reason for verdict in verdicts for reason in verdict.reasons}
+    why = " or of ".join(text for reason, text in WANTS.items() if reason in reasons)
+    outcome = outcome_words(verdicts[0])
+    return f"{outcome} (for want of {why})" if outcome == "inconclusive" else outcome
+
+
+def in_short(verdict: Verdict) -> str:
+    """A verdict in one line."""
+    return f"{_for_want([verdict])}; the numbers {tendency_words(verdict)}"
+
+
+def tally(verdicts: Sequence[Verdict]) -> str:
+    """How many verdicts have which outcome, and what the open ones are open for want of."""
+    ran = [verdict for verdict in verdicts if verdict.outcome != "not attempted"]
+    if not verdicts:
+        return "There is no verdict: the claims have no rules."
+    if not ran:
+        return "No rule has anything to compare at this budget."
+    alike = {outcome: [v for v in ran if v.outcome == outcome] for outcome in get_args(Outcome)}
+    text = shares("verdict", {_for_want(found): len(found) for found in alike.values() if found})
+    if untried := len(verdicts) - len(ran):
+        rules = "rule has" if untried == 1 else "rules have"
+        text += f" {spelled(untried).capitalize()} further {rules} nothing to compare at this budget."
+    return text

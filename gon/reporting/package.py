@@ -27,7 +27,7 @@ _PROFILES = (
     ("https://w3id.org/ro/wfrun/workflow/0.5", "Workflow Run Crate", "0.5"),
     ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate", "1.0"),
 )
-_TYPES = {
+MEDIA_TYPES = {
     ".html": "text/html",
     ".pdf": "application/pdf",
     ".json": "application/json",
@@ -139,7 +139,7 @@ def _write_crate(report: Report, citation: dict[str, Any], folder: Path) -> None
         if name in (WORKFLOW, CRATE, ARCHIVE):
             continue
         properties = {"name": name, "contentSize": str(path.stat().st_size)}
-        properties["encodingFormat"] = _TYPES.get(path.suffix, "text/plain")
+        properties["encodingFormat"] = MEDIA_TYPES.get(path.suffix, "text/plain")
         files[name] = crate.add_file(path, name, properties=properties)
     datasets = [_dataset(crate, report, name) for name in dict.fromkeys(_names(report))]
     budget = _entity(

@@ -14,15 +14,15 @@ _CONTENTS_HERE = "<!-- contents -->"
 
 def render_page(report: Report) -> str:
     """The report as an HTML document."""
-    fragment = render_prose(report, "page")
-    summary, _, body = fragment.body.partition(_CONTENTS_HERE)
+    contents, text = render_prose(report, "page")
+    summary, _, body = text.partition(_CONTENTS_HERE)
     script = (TEMPLATES / "page" / "script.js").read_text(encoding="utf-8")
     font = (TEMPLATES / "page" / "maths.woff").read_bytes()
     abstract = BeautifulSoup(summary, "html.parser").select_one("#summary p")
     template = environment("html").get_template("page.html")
     return template.render(
         report=report,
-        contents=Markup(fragment.contents),
+        contents=Markup(contents),
         summary=Markup(summary),
         body=Markup(body),
         description=" ".join(abstract.get_text().split()) if abstract else "",

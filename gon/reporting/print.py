@@ -1,9 +1,9 @@
 """Make the PDF: Typst source from the same prose, compiled as PDF/UA-1 with its fonts inside."""
 
-import importlib.util
 import re
 from pathlib import Path
 
+import matplotlib
 import typst
 
 from gon.errors import GonError
@@ -19,8 +19,8 @@ _COVERED = (
 
 def render_print(report: Report) -> str:
     """The report as Typst source; figures are read from the folder `data` beside it."""
-    fragment = render_prose(report, "print")
-    source = environment("typst").get_template("print.typ").render(report=report, body=Trusted(fragment.body))
+    _, text = render_prose(report, "print")
+    source = environment("typst").get_template("print.typ").render(report=report, body=Trusted(text))
     return re.sub(f"[^{_COVERED}]", _by_number, source)
 
 
@@ -46,7 +46,8 @@ def compile_pdf(source: Path, output: Path, report: Report) -> None:
             source,
             output=output,
             root=source.parent,
-            font_paths=_font_folders(),
+            # Those of figures, whose text is kept as text.
+            font_paths=[Path(matplotlib.get_data_path()) / "fonts" / "ttf"],
             # Only the fonts that come with the pinned packages: the same PDF on every machine.
             ignore_system_fonts=True,
             pdf_standards=["ua-1"],
@@ -54,14 +55,6 @@ def compile_pdf(source: Path, output: Path, report: Report) -> None:
         )
     except typst.TypstError as error:
         raise GonError(f"the PDF cannot be made: {error.diagnostic or error.message}") from error
-
-
-def _font_folders() -> list[Path]:
-    """Matplotlib's fonts, for figures whose text is kept as text."""
-    found = importlib.util.find_spec("matplotlib")
-    if found is None or found.origin is None:
-        return []
-    return [Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"]
 
 
 def _by_number(match: re.Match[str]) -> str:

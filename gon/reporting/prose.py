@@ -6,8 +6,8 @@ from a parameter file or a result therefore always appears as that text.
 """
 
 import dataclasses
+import inspect
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,22 +15,23 @@ import jinja2
 import pypandoc
 import yaml
 from markupsafe import Markup
+from markupsafe import escape as escape_html
 
 from gon.catalogue import EXPLANATIONS
-from gon.claims import formats, pairing, words
+from gon.claims import comparison_words, coverage, formats, pairing, words
 from gon.claims.judging import JudgedClaim
-from gon.claims.results import Comparison, FigureFile, Measurement
+from gon.claims.results import Comparison, Measurement
 from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting import dictionary, escape
-from gon.reporting.report import Report, Section, environment_facts
+from gon.reporting.report import Report, environment_facts
 from gon.reporting.svg import inline_svg
 from gon.spec import RunSpec
 
 TEMPLATES = PROJECT / "templates"
+BIBLIOGRAPHY = TEMPLATES / "references.bib"
 CITATION: dict[str, Any] = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
 """How the project is cited, which says its title, its author, its version and its licence once for all."""
-BIBLIOGRAPHY = TEMPLATES / "references.bib"
 
 Target = Literal["page", "print"]
 SUFFIX: dict[Target, str] = {"page": "html", "print": "typ"}
@@ -91,75 +92,26 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(
-        number=formats.number,
-        count=formats.count,
-        counted=formats.counted,
-        spelled=formats.spelled,
-        published=formats.published,
-        spread=formats.spread,
-        p_value=formats.p_value,
-        percent=formats.percent,
-        change=formats.change,
-        bounds=formats.bounds,
-        level=formats.level,
-        duration=formats.duration,
-        date=formats.date,
-        listed=formats.listed,
-        slug=escape.slug,
-        trusted=Trusted,
-    )
+    # Every format is a filter under its own name; the words of verdicts are named with their module.
+    made.filters.update(inspect.getmembers(formats, inspect.isfunction))
+    made.filters.update(slug=escape.slug, trusted=Trusted)
     made.globals.update(
         title=CITATION["title"],
         author=CITATION["authors"][0]["name"],
-        FINDINGS=words.FINDINGS,
-        EARLY=words.EARLY,
+        words=words,
+        comparison_words=comparison_words,
+        coverage=coverage,
+        pairing=pairing,
         tables_of_data=dictionary.TABLES,
         environment_facts=environment_facts,
         explanations=EXPLANATIONS,
         settings_of=settings_of,
-        **{
-            function.__name__: function
-            for function in (
-                words.claim_words,
-                words.answer,
-                pairing.closest,
-                pairing.decisive,
-                pairing.farthest,
-                words.findings,
-                words.left_out_words,
-                words.commands_for,
-                words.decisive_words,
-                words.missing_words,
-                words.not_run_words,
-                words.found_words,
-                words.outcome_words,
-                words.outcomes,
-                pairing.pairs,
-                words.remedies,
-                words.run_epochs,
-                words.span,
-                words.table_epochs,
-                words.tendency_words,
-                words.terms,
-                words.wanted,
-                words.why,
-            )
-        },
     )
     return made
 
 
-@dataclass(frozen=True)
-class Fragment:
-    """The report's text in the language of a target: HTML with a contents list, or Typst."""
-
-    contents: str
-    body: str
-
-
-def render_prose(report: Report, target: Target) -> Fragment:
-    """Render `templates/report.md` and convert it.
+def render_prose(report: Report, target: Target) -> tuple[str, str]:
+    """Render `templates/report.md` and convert it: a list of contents, empty in print, and the text.
 
     Parameters
     ----------
@@ -194,52 +146,73 @@ def render_prose(report: Report, target: Target) -> Fragment:
     except RuntimeError as error:
         raise GonError(f"the report's text could not be converted for the {target} ({error})") from error
     contents, separator, body = converted.replace("\r\n", "\n").partition(_SEPARATOR)
-    return Fragment(contents, body) if separator else Fragment("", contents)
+    return (contents, body) if separator else ("", contents)
 
 
 def render_markdown(report: Report, target: Target) -> str:
     """Render `templates/report.md`, with tables, figures and cards in the target's own language."""
-    target_environment = environment("html" if target == "page" else "typst")
+    language: Literal["html", "typst"] = "html" if target == "page" else "typst"
+    partials = environment(language)
     numbering = Numbering()
-    target_environment.globals.update(
+    partials.globals.update(
         home=report.home,
         report=report,
         numbering=numbering,
         bibtex=bibtex(report),
-        workflow_alt=words.workflow(report.edges),
+        workflow_alt="; ".join(f"{first} leads to {second}" for first, second in report.edges),
+        svg=_svg,
     )
-    if target == "page":
-        target_environment.globals.update(svg=_inline_svg, workflow_svg=_workflow_svg)
+
+    def raw(partial: str, fewest: int, **context: Any) -> tuple[str, str, str]:
+        """A partial of the target; the fence that pandoc passes it on in, and the mark behind a fence."""
+        text = partials.get_template(f"{target}/{partial}.{SUFFIX[target]}").render(context)
+        # The fence must be longer than any run of backquotes in the text.
+        longest = max((len(run) for run in re.findall("`+", text)), default=0)
+        return text, "`" * max(fewest, longest + 1), f"{{={language}}}"
 
     def show(partial: str, **context: Any) -> Trusted:
         """A partial of the target as a raw block."""
-        text = target_environment.get_template(f"{target}/{partial}.{SUFFIX[target]}").render(context)
-        # The fence must be longer than any run of backquotes in the text.
-        longest = max((len(run) for run in re.findall("`+", text)), default=0)
-        fence = "`" * max(3, longest + 1)
-        return Trusted(f"\n{fence}{{={'html' if target == 'page' else 'typst'}}}\n{text}\n{fence}\n")
+        text, fence, mark = raw(partial, 3, **context)
+        return Trusted(f"\n{fence}{mark}\n{text}\n{fence}\n")
 
     def inline(partial: str, **context: Any) -> Trusted:
         """A partial of the target within a line."""
-        text = target_environment.get_template(f"{target}/{partial}.{SUFFIX[target]}").render(context)
+        text, fence, mark = raw(partial, 1, **context)
         text = " ".join(text.split("\n")).strip()
-        if target == "print":
-            text = f"#{{{text}}}"
-        longest = max((len(run) for run in re.findall("`+", text)), default=0)
-        fence = "`" * (longest + 1)
-        return Trusted(f"{fence}{text}{fence}{{={'html' if target == 'page' else 'typst'}}}")
+        return Trusted(f"{fence}{f'#{{{text}}}' if target == 'print' else text}{fence}{mark}")
 
-    def value(measurement: Measurement, bare: bool = False) -> Trusted:
-        """A measured number, linked to the runs that it comes from; bare of its spread where that stands elsewhere."""
-        return inline("value", measurement=measurement, bare=bare)
+    def said(claim: JudgedClaim, sentence: words.Sentence) -> Trusted | Markup:
+        """A sentence within a partial."""
+        parts = []
+        for part in sentence:
+            if isinstance(part, Measurement):
+                parts.append(raw("value", 1, measurement=part, bare=True)[0].strip())
+            elif isinstance(part, Comparison):
+                parts.append(raw("difference", 1, section=claim, comparison=part)[0].strip())
+            elif part:
+                html = f'<span class="given">{escape.printable(str(escape_html(part)))}</span>'
+                parts.append(html if target == "page" else f"[#{escape.escape_typst(part)};]")
+        return Markup("".join(parts)) if target == "page" else Trusted(" + ".join(parts))
 
-    def difference(claim: JudgedClaim, comparison: Comparison) -> Trusted:
-        """A relative difference, linked to the runs on both sides."""
-        return inline("difference", section=claim, comparison=comparison)
+    partials.globals["said"] = said
 
     def given(text: str) -> Trusted:
         """A text whose digits come from the parameters, and not from runs."""
-        return Trusted(f"[{escape.escape_markdown(text)}]{{.given}}")
+        # Pandoc drops spaces at the ends of a span, so they stand outside.
+        before, after = " " * text.startswith(" "), " " * text.endswith(" ")
+        return Trusted(f"{before}[{escape.escape_markdown(text)}]{{.given}}{after}")
+
+    def say(claim: JudgedClaim, sentence: words.Sentence) -> Trusted:
+        """A sentence with its numbers linked to the runs that they come from."""
+        said = []
+        for part in sentence:
+            if isinstance(part, Measurement):
+                said.append(inline("value", measurement=part, bare=True))
+            elif isinstance(part, Comparison):
+                said.append(inline("difference", section=claim, comparison=part))
+            elif part:
+                said.append(given(part))
+        return Trusted("".join(said))
 
     known = set(re.findall(r"^@\w+\{([^,\s]+),", BIBLIOGRAPHY.read_text(encoding="utf-8"), re.MULTILINE))
 
@@ -248,8 +221,8 @@ def render_markdown(report: Report, target: Target) -> str:
         return Trusted(f"@{key}" if key in known else escape.escape_markdown(key))
 
     prose = environment("markdown")
-    prose.globals.update(show=show, value=value, difference=difference, given=given)
-    prose.globals.update(cite=cite, report=report, target=target, numbering=numbering)
+    prose.globals.update(show=show, say=say, given=given, cite=cite, report=report, target=target)
+    prose.globals.update(numbering=numbering)
     return prose.get_template("report.md").render()
 
 
@@ -265,10 +238,5 @@ def bibtex(report: Report) -> str:
     return f"@misc{{gonreport{report.moment.year}{lines}\n}}"
 
 
-def _workflow_svg(path: Path, alt: str) -> Markup:
-    return Markup(inline_svg(path, "workflow-", alt))
-
-
-def _inline_svg(section: Section, panel: str) -> Markup:
-    prefix = f"{section.anchor}-{escape.slug(Path(panel).stem)}-"
-    return Markup(inline_svg(section.folder / panel, prefix))
+def _svg(path: Path, prefix: str, alt: str = "") -> Markup:
+    return Markup(inline_svg(path, prefix, escape.printable(alt)))

@@ -19,18 +19,14 @@ def read_graph(path: Path) -> "nx.DiGraph[str]":
         If the file cannot be read, or is not such a graph; names it.
     """
     try:
-        graphs = pydot.graph_from_dot_data(path.read_text(encoding="utf-8")) or []
+        dots = pydot.graph_from_dot_data(path.read_text(encoding="utf-8")) or []
     except (OSError, ValueError) as error:
         raise GonError(f"{path}: cannot be read ({error})") from error
-    if len(graphs) != 1:
+    if len(dots) != 1:
         raise GonError(f"{path}: not a graph in the dot language")
-    dot = graphs[0]
-    names = {node.get_name(): str(node.get("label") or "").strip('"') for node in dot.get_nodes()}
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(label for label in names.values() if label)
-    graph.add_edges_from(
-        (names[str(edge.get_source())], names[str(edge.get_destination())]) for edge in dot.get_edges()
-    )
+    named = nx.DiGraph(nx.nx_pydot.from_pydot(dots[0]))
+    labels = {name: label.strip('"') for name, label in named.nodes(data="label") if label}
+    graph: nx.DiGraph[str] = nx.relabel_nodes(named.subgraph(labels), labels)
     if not nx.is_directed_acyclic_graph(graph) or not graph:
         raise GonError(f"{path}: not a graph of rules; expected what `snakemake --rulegraph` prints")
     return graph

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gon.reporting.dictionary import FIGURE_COLUMNS, TABLES, Column
-from gon.reporting.report import Card, Report, Section
+from gon.reporting.package import MEDIA_TYPES
+from gon.reporting.report import Report
 
+RECORDED = ("epochs", "parameters", "train_seconds", "compute_seconds", "step_milliseconds")
 LOSSES = ("train_loss", "validation_loss", "validation_loss_running")
-_ARROW = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64()}
 
 
 def write_tables(report: Report, folder: Path) -> None:
@@ -38,23 +39,21 @@ def write_tables(report: Report, folder: Path) -> None:
         whole = {key: "Int64" for key, column in columns.items() if column.type == "integer"}
         frame = pd.DataFrame(rows, columns=list(columns)).astype(whole)
         frame.to_csv(folder / name, index=False)
-    _write_curves(report, folder / "curves.parquet")
+    epochs = [
+        {"run": card.spec.digest, **dataclasses.asdict(epoch)}
+        for card in report.cards
+        for epoch in card.run.record.history
+    ]
+    curves = pa.Table.from_pylist(epochs, _schema("curves.parquet"))
+    pq.write_table(curves, folder / "curves.parquet", compression="zstd")
     _write_steps(report, folder / "steps.parquet")
-    resources = [_resource(name, description, columns) for name, (description, columns) in TABLES.items()]
-    if report.workflow is not None:
-        resources += [_resource(f"workflow.{kind}", "Drawing of the workflow") for kind in ("svg", "pdf")]
-    resources.append(_resource("study.json", "The budget, and what was changed by hand"))
-    for section in report.sections:
-        resources += _claim_resources(section)
-    for card in report.cards:
-        resources += _run_resources(card)
     package = {
         "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
         "name": "gon-report-data",
         "title": "Data behind the executable report on Gradient Origin Networks",
         "created": report.moment.isoformat(),
         "licenses": [{"name": "MIT"}],
-        "resources": resources,
+        "resources": [_resource(*entry) for entry in _contents(report)],
     }
     (folder / "datapackage.json").write_text(json.dumps(package, indent=1) + "\n", encoding="utf-8")
 
@@ -69,14 +68,10 @@ def _runs(report: Report) -> list[dict[str, Any]]:
                 **dataclasses.asdict(session),
                 "run": card.spec.digest,
                 "label": card.spec.label,
-                "epochs": record.epochs,
-                "parameters": record.parameters,
+                **{key: getattr(record, key) for key in RECORDED},
                 **{key: card.loss(key) for key in LOSSES},
                 "diverged": record.divergence,
-                "train_seconds": record.train_seconds,
                 "total_seconds": card.seconds,
-                "compute_seconds": record.compute_seconds,
-                "step_milliseconds": record.step_milliseconds,
                 "peak_memory_mib": card.peak_memory_mib,
                 "machine": "; ".join(f"{key} {value}" for key, value in session.machine.items()),
                 "versions": "; ".join(f"{key} {value}" for key, value in session.versions.items()),
@@ -93,10 +88,7 @@ def _measurements(report: Report) -> list[dict[str, Any]]:
             **measurement.model_dump(include={"label", "quantity", "unit", "epochs", "published"}),
             "claim": section.name,
             "measurement": measurement.name,
-            "run": entry.run,
-            "seed": entry.seed,
-            "value": entry.value,
-            "note": entry.note,
+            **entry.model_dump(),
             "mean": measurement.value,
             "low": measurement.interval[0] if measurement.interval else None,
             "high": measurement.interval[1] if measurement.interval else None,
@@ -152,25 +144,13 @@ def _deviations(report: Report) -> list[dict[str, Any]]:
 
 def _schema(name: str) -> pa.Schema:
     """Types and meaning of a table's columns, as they stand in a Parquet file."""
-    return pa.schema(
-        [
-            pa.field(
-                key,
-                pa.float32() if name == "steps.parquet" and column.type == "number" else _ARROW[column.type],
-                metadata={"description": column.description, "unit": column.unit},
-            )
-            for key, column in TABLES[name][1].items()
-        ]
-    )
-
-
-def _write_curves(report: Report, path: Path) -> None:
-    rows = [
-        {"run": card.spec.digest, **dataclasses.asdict(epoch)}
-        for card in report.cards
-        for epoch in card.run.record.history
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, _schema(path.name)), path, compression="zstd")
+    number = pa.float32() if name == "steps.parquet" else pa.float64()
+    types = {"string": pa.string(), "integer": pa.int64(), "number": number}
+    fields = []
+    for key, column in TABLES[name][1].items():
+        metadata = {"description": column.description, "unit": column.unit}
+        fields.append(pa.field(key, types[column.type], metadata=metadata))
+    return pa.schema(fields)
 
 
 def _write_steps(report: Report, path: Path) -> None:
@@ -179,73 +159,60 @@ def _write_steps(report: Report, path: Path) -> None:
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for card in report.cards:
             losses = card.run.step_losses()
-            columns = [
-                pa.repeat(card.spec.digest, len(losses)),
-                np.arange(1, len(losses) + 1),
-                losses,
-            ]
+            columns = pa.repeat(card.spec.digest, len(losses)), np.arange(1, len(losses) + 1), losses
             arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
-def _resource(path: str, description: str, columns: Mapping[str, Column] | None = None) -> dict[str, Any]:
-    """An entry of the dictionary; with columns if it is a table."""
+def _contents(report: Report) -> Iterator[tuple[str, str, Mapping[str, Column] | None]]:
+    """Every file of the data: path, description, and columns if it is a table."""
+    for name, (description, columns) in TABLES.items():
+        yield name, description, columns
+    if report.workflow is not None:
+        for suffix in ("svg", "pdf"):
+            yield f"workflow.{suffix}", "Drawing of the workflow", None
+    yield "study.json", "The budget, and what was changed by hand", None
+    for section in report.sections:
+        yield f"{section.name}/result.json", f"What the notebook measured: {section.title}", None
+        for table in section.tables:
+            columns = _columns_of(section.folder / table.csv, {})
+            yield f"{section.name}/{table.csv}", table.caption, columns
+        for figure in section.figures:
+            columns = _columns_of(section.folder / figure.csv, FIGURE_COLUMNS)
+            yield f"{section.name}/{figure.csv}", f"Data of the figure: {figure.caption}", columns
+            for path in figure.panels:
+                yield f"{section.name}/{path}", f"Figure: {figure.caption}", None
+    what = {"record": "Record of", "steps": "Loss of every step of", "images": "Images made by"}
+    for card in report.cards:
+        for name, link in card.links.items():
+            described = f"{what.get(name, 'Further evaluation of')} the run {card.spec.label}"
+            yield link.removeprefix("data/"), described, None
+
+
+def _resource(path: str, description: str, columns: Mapping[str, Column] | None) -> dict[str, Any]:
+    """An entry of the dictionary."""
     stem, _, suffix = path.rpartition(".")
-    types = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet", "json": "application/json"}
-    types |= {"npz": "application/octet-stream", "svg": "image/svg+xml", "pdf": "application/pdf"}
     resource: dict[str, Any] = {
         "name": stem.replace("/", "-").lower() + f"-{suffix}",
         "path": path,
         "description": description,
         "format": suffix,
-        "mediatype": types[suffix],
+        "mediatype": MEDIA_TYPES[f".{suffix}"],
     }
-    if columns is not None:
-        fields = [
-            {
-                "name": name,
-                "type": column.type,
-                "description": column.description,
-                **({"unit": column.unit} if column.unit else {}),
-            }
-            for name, column in columns.items()
-        ]
-        resource |= {"type": "table", "schema": {"fields": fields}}
-    return resource
-
-
-def _claim_resources(section: Section) -> list[dict[str, Any]]:
-    folder = section.name
-    resources = [_resource(f"{folder}/result.json", f"What the notebook measured: {section.title}")]
-    for table in section.tables:
-        columns = _columns_of(section.folder / table.csv, {})
-        resources.append(_resource(f"{folder}/{table.csv}", table.caption, columns))
-    for figure in section.figures:
-        columns = _columns_of(section.folder / figure.csv, FIGURE_COLUMNS)
-        resources.append(
-            _resource(f"{folder}/{figure.csv}", f"Data of the figure: {figure.caption}", columns)
-        )
-        resources += [_resource(f"{folder}/{panel}", f"Figure: {figure.caption}") for panel in figure.panels]
-    return resources
-
-
-def _run_resources(card: Card) -> list[dict[str, Any]]:
-    what = {"record": "Record of", "steps": "Loss of every step of", "images": "Images made by"}
-    return [
-        _resource(
-            link.removeprefix("data/"), f"{what.get(name, 'Further evaluation of')} the run {card.spec.label}"
-        )
-        for name, link in card.links.items()
-    ]
+    if columns is None:
+        return resource
+    fields = []
+    for name, column in columns.items():
+        declared = {"name": name, **dataclasses.asdict(column)}
+        fields.append({key: value for key, value in declared.items() if key != "unit" or value})
+    return resource | {"type": "table", "schema": {"fields": fields}}
 
 
 def _columns_of(path: Path, known: Mapping[str, Column]) -> dict[str, Column]:
     """The columns of a claim's own table; its headings are its notebook's."""
-    frame = pd.read_csv(path)
     columns = {}
-    for name in frame.columns:
-        kind = frame[name].dtype.kind
-        found = "integer" if kind == "i" else "number" if kind == "f" else "string"
+    types = {"i": "integer", "f": "number"}
+    for name, dtype in pd.read_csv(path).dtypes.items():
         base, _, part = str(name).rpartition(", ")
         parts = {
             "95% low": f"Lower end of the 95% confidence interval of the mean under “{base}”",
@@ -253,5 +220,5 @@ def _columns_of(path: Path, known: Mapping[str, Column]) -> dict[str, Column]:
             "n": f"Number of seeds behind the mean under “{base}”",
         }
         described = known.get(str(name), Column("", parts.get(part, f"“{name}” as in the table's heading")))
-        columns[str(name)] = dataclasses.replace(described, type=found)
+        columns[str(name)] = dataclasses.replace(described, type=types.get(dtype.kind, "string"))
     return columns

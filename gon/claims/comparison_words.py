@@ -1,0 +1,138 @@
+"""What is said of the comparisons of a verdict; `gon.claims.words` says what the verdict is."""
+
+from collections.abc import Mapping
+
+from gon.claims.formats import bounds, change, count, counted, number, published
+from gon.claims.judging import JudgedClaim
+from gon.claims.pairing import Pair, by_distance, decisive, groups, pairs
+from gon.claims.results import Finding, Measurement, Verdict
+from gon.claims.rules import OrderingRule, Rule, StructuralRule, ValueRule
+from gon.claims.words import Sentence, findings, found_words, limit, outcome_words, share, shares
+
+EARLY: Mapping[Finding, str] = {
+    "against the published": "already below the published",
+    "not comparable": "says nothing so early",
+}
+"""What is said of a loss at a milestone; of other comparisons, their finding is said as it is."""
+
+_VALUES: Mapping[str, str] = {
+    "as published": "as published",
+    "against the published": "of another size",
+    "too close to tell": "too close to tell",
+}
+
+
+def compared(claim: JudgedClaim, verdict: Verdict) -> list[Sentence]:
+    """The pairs of a verdict, those with one first side in one line; none if there were many lines."""
+    rule, lines = verdict.rule, groups(claim, verdict.comparisons)
+    if isinstance(rule, ValueRule) or len(lines) > 6:
+        return []
+    found: list[Sentence] = []
+    for line in lines:
+        pair = line[0]
+        several = isinstance(rule, OrderingRule) and len(rule.epochs) > 1
+        where = f"{pair.where}, {counted(pair.comparison.epochs, 'epoch')}" if several else pair.where
+        unit = f" {pair.first.quantity}" if isinstance(rule, StructuralRule) else ""
+        sentence: Sentence = [f"{where}: " if where else "", f"{pair.names[0]} ", pair.first, unit]
+        for pair in line:
+            sentence += _second(pair, rule)
+        found.append([*sentence, "."])
+    return found
+
+
+def _second(pair: Pair, rule: Rule) -> Sentence:
+    """The second side of a pair, and how it differs from the first."""
+    side: Sentence = [f", {pair.names[1]} ", pair.second or ""]
+    difference = pair.comparison.relative_difference
+    if difference is None:
+        return side
+    if isinstance(rule, StructuralRule):
+        return [*side, f" (ratio {number(1 + difference)})"]
+    return [*side, " (", pair.comparison, ")"]
+
+
+def summed_up(claim: JudgedClaim, verdict: Verdict) -> list[Sentence]:
+    """What the comparisons of a verdict give together."""
+    if isinstance(verdict.rule, ValueRule):
+        return _values(claim, verdict, verdict.rule)
+    if len(verdict.comparisons) == 1 or not any(c.interval for c in verdict.comparisons):
+        return []
+    sentence: Sentence = [shares("pair", findings(verdict))]
+    if not compared(claim, verdict) and (far := by_distance(verdict.comparisons)):
+        (pair,) = pairs(claim, far[-1:])
+        where = f"{pair.where}, {counted(pair.comparison.epochs, 'epoch')}"
+        sentence += [f" They are farthest apart in {where}: {pair.names[0]} ", pair.first]
+        sentence += [*_second(pair, verdict.rule), "."]
+    return [sentence]
+
+
+def _values(claim: JudgedClaim, verdict: Verdict, rule: ValueRule) -> list[Sentence]:
+    found: list[Sentence] = []
+    counts = {_VALUES[f]: n for f, n in findings(verdict).items() if f in _VALUES}
+    if counts:
+        said = shares("value", counts)
+        found.append([f"Tolerance {limit(rule)}: {said[0].lower()}{said[1:]}"])
+        for pair in pairs(claim, by_distance(verdict.comparisons)[-1:]):
+            found[0] += [" The largest difference, ", pair.comparison, f", is that of {pair.first.label}: "]
+            found[0] += [pair.first, f" here, {published(pair.first.published)} as published."]
+    else:
+        ours = f"ours stand after {counted(verdict.epochs, 'epoch')}, the published ones after "
+        why = "and a falling loss means the same only after the same training"
+        text = f"Our values are not compared with the published ones: {ours}{count(rule.epochs[-1])}, {why}."
+        found.append([text])
+    for pair in pairs(claim, [look for look in verdict.early if look.finding == "against the published"]):
+        first = f"{pair.first.label}, after {counted(pair.comparison.epochs, 'epoch')} already: "
+        last = f"), below the published {published(pair.first.published)} of a longer training."
+        found.append([first, pair.first, " (", pair.comparison, last])
+    if verdict.order:
+        ordered = sum(comparison.finding == "as published" for comparison in verdict.order)
+        where = share(ordered, len(verdict.order), "pair") if ordered else "no pair"
+        found.append([f"The published order holds here, by a test, in {where}."])
+    for pair in pairs(claim, verdict.comparisons):
+        if pair.first.value is None:
+            found.append([f"{pair.first.label} has no value: {pair.first.note}."])
+    return found
+
+
+def told(claim: JudgedClaim, verdict: Verdict) -> str:
+    """A verdict as plain text, in the words of the page, for notebook and terminal."""
+    lines = [f"{outcome_words(verdict).capitalize()}: {verdict.rule.statement}"]
+    if verdict.outcome != "not attempted":
+        lines.append(found_words(verdict))
+    early = [look for look in verdict.early if look.finding != "not comparable"]
+    for pair in pairs(claim, [*verdict.comparisons, *early]):
+        comparison = pair.comparison
+        text = f"{pair.first_name} {_plain(pair.first)}"
+        if pair.second is not None:
+            text += f", {pair.names[1]} {_plain(pair.second)}"
+        elif pair.first.published is not None:
+            text += f", published {published(pair.first.published)}"
+        if comparison.epochs:
+            text += f" after {counted(comparison.epochs, 'epoch')}"
+        if comparison.relative_difference is not None:
+            text += f" ({change(comparison.relative_difference)}"
+            text += f", {bounds(comparison.interval)})" if comparison.interval else ")"
+        lines.append(f"- {text}: {EARLY[comparison.finding] if comparison in early else comparison.finding}")
+    return "\n".join(lines)
+
+
+def _plain(measurement: Measurement) -> str:
+    return number(measurement.value) if measurement.value is not None else measurement.note or "–"
+
+
+def decisive_words(claim: JudgedClaim, verdict: Verdict) -> Sentence:
+    """The comparison that speaks most against a claim, with its interval; empty if there is none."""
+    found = decisive(verdict)
+    if found is None:
+        return []
+    (pair,) = pairs(claim, [found])
+    sentence: Sentence = [f"{pair.first_name}{' ' if pair.second else ': '}", pair.first]
+    if pair.second is not None:
+        sentence += [f", {pair.names[1]} ", pair.second]
+    elif pair.first.published is not None:
+        sentence += [f" here, {published(pair.first.published)} published"]
+    if found.relative_difference is not None:
+        sentence += [", ", found]
+    if found.interval is not None:
+        sentence += [f" ({bounds(found.interval)})"]
+    return sentence
