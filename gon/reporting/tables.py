@@ -169,8 +169,7 @@ def _contents(report: Report) -> Iterator[tuple[str, str, Mapping[str, Column] |
     for name, (description, columns) in TABLES.items():
         yield name, description, columns
     if report.workflow is not None:
-        for suffix in ("svg", "pdf"):
-            yield f"workflow.{suffix}", "Drawing of the workflow", None
+        yield "workflow.svg", "Drawing of the workflow", None
     yield "study.json", "The budget, and what was changed by hand", None
     for section in report.sections:
         yield f"{section.name}/result.json", f"What the notebook measured: {section.title}", None
