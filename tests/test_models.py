@@ -464,7 +464,7 @@ def test_every_model_takes_colours(model: str) -> None:
         loss = run.model.reconstruction_loss(run.model.reconstruct(x), x)
         errors = (run.model.reconstruct(x) - x).square().sum((1, 2, 3)).mean()
     assert 1024 * loss.item() == pytest.approx(errors.item(), rel=1e-5)
-    figure = draw_images([(model, made["reconstructions"].tolist())])
+    figure = draw_images([(model, made["reconstructions"].tolist(), [])])
     assert len(figure.axes) == 1
 
 

@@ -27,7 +27,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
-from gon.claims import comparison_words, words
+from gon.claims import comparison_words, coverage, words
 from gon.claims.exhibits import Exhibits
 from gon.claims.formats import counted, date
 from gon.claims.judging import JudgedClaim, judge
@@ -172,7 +172,7 @@ class Claim(Exhibits):
             path = run.store.record_path(run.spec, run.record.epochs)
             data.require_prepared(run.spec.dataset, run.record.data, path)
         so_far = JudgedClaim(self.params, tuple(self.runs), tuple(self.left_out), (), ())
-        left_out = f"; {words.left_out_words([so_far])}" if self.left_out else "."
+        left_out = f". {coverage.left_out_of_all([so_far])}" if self.left_out else "."
         print(f"Budget {self.budget.name}: {counted(len(self.runs), 'run')} loaded{left_out}")
         pd.set_option("display.float_format", "{:.4g}".format)  # no more digits than seeds leave certain
         return self.measured()

@@ -41,7 +41,7 @@ def not_run(claim: JudgedClaim) -> str:
 
 def commands_for(claim: JudgedClaim, budget: str) -> list[str]:
     """What runs the runs that a claim leaves out."""
-    commands = {}
+    commands: dict[str, None] = {}
     for request in claim.left_out:
         if request.left_out == NOT_YET:
             commands[f"gon plan --budget {budget} --train"] = None

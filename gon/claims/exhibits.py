@@ -197,7 +197,13 @@ class Exhibits(Frames):
                 errors = originals / 255 - pixels
                 values["squared_error"] = errors_of = (errors**2).sum((1, 2, 3))
                 rows.append((shown(by, value), of_row[0], []))
-                rows.append(("error", errors[:_IMAGES_PER_ROW], [f"{e:.2g}" for e in errors_of[:_IMAGES_PER_ROW]]))
+                rows.append(
+                    (
+                        "error",
+                        errors.mean(1, keepdims=True)[:_IMAGES_PER_ROW],
+                        [f"{e:.2g}" for e in errors_of[:_IMAGES_PER_ROW]],
+                    )
+                )
             else:
                 rows += [(shown(by, value) if i == 0 else "", part, []) for i, part in enumerate(of_row)]
             data.append(pd.DataFrame(values))

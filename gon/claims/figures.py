@@ -97,7 +97,7 @@ def block_means(losses: npt.ArrayLike, points: int = 80) -> tuple[npt.NDArray[np
 
 
 def panels(count: int, height: float = 2.7, width: float = TEXT_WIDTH) -> tuple[Figure, Sequence[Axes]]:
-    """A figure with `count` panels side by side, of a height and width in inches, outside any notebook backend."""
+    """A figure with `count` panels side by side, height and width in inches, outside any notebook backend."""
     figure, axes = plt.subplots(1, count, figsize=(width, height), squeeze=False)
     plt.close(figure)  # shown once, by the cell that returns it
     return figure, list(axes[0])
@@ -113,10 +113,10 @@ def plot(
     frame
         One row per observation.
     kind
-        `lines`: means over seeds, beside the seeds themselves, thin, or as dots where there are few points. A row
-        without `x` is a level: a dashed line across, in the colour of its hue; where a line of the same hue falls
-        to it, a ring marks the place. `dots`: rows by `y`, with a dot for every run and a mark with its 95%
-        interval for the mean over seeds; a diamond is a published value.
+        `lines`: means over seeds, beside the seeds themselves, thin, or as dots where there are few points. A
+        row without `x` is a level: a dashed line across, in the colour of its hue; where a line of the same
+        hue falls to it, a ring marks the place. `dots`: rows by `y`, with a dot for every run and a mark with
+        its 95% interval for the mean over seeds; a diamond is a published value.
     x, y, hue
         The columns that are drawn, named as the axes are to be labelled.
     col
@@ -148,8 +148,10 @@ def plot(
             axes.set_ylabel(y if kind == "lines" else "")
             axes.set_title(str(heading))
             if part[hue].nunique() > 1:
-                place = "best" if kind == "lines" else "outside lower center"
-                (axes if kind == "lines" else figure).legend(loc=place, ncols=1 if kind == "lines" else 3)
+                if kind == "lines":
+                    axes.legend()
+                else:
+                    figure.legend(loc="outside lower center", ncols=3)
         drawn.append(figure)
     return drawn
 
@@ -160,14 +162,14 @@ def _draw_lines(axes: Axes, frame: pd.DataFrame, x: str, y: str, hue: str, looks
         few = curve[x].nunique() <= _FEW_POINTS
         seeds = list(curve.groupby("run")) if curve["run"].nunique() > 1 else []
         for _, one in seeds:
-            look = {"marker": ".", "linestyle": ""} if few else {"linewidth": 0.5}
+            look: dict[str, Any] = {"marker": ".", "linestyle": ""} if few else {"linewidth": 0.5}
             axes.plot(one[x], one[y], color=colour, alpha=0.5, label=_SEED, **look)
         means = curve.groupby(x)[y].mean()
         if len(means):
             look = {"marker": marker, "markersize": 4} if few else {}
             axes.plot(means.index, means, color=colour, linestyle=dashes, label=str(value), **look)
         for level in group[group[x].isna()][y]:
-            alone = {} if len(means) else {"label": str(value)}
+            alone: dict[str, Any] = {} if len(means) else {"label": str(value)}
             axes.axhline(level, color=colour, linestyle=(0, (2, 2)), linewidth=1, **alone)
             if (below := means[means <= level]).size and below.index[0] != means.index[0]:
                 axes.plot(below.index[:1], below[:1], "o", color=colour, fillstyle="none", label=_UNNAMED[0])
@@ -185,7 +187,7 @@ def _draw_dots(axes: Axes, frame: pd.DataFrame, x: str, y: str, hue: str, looks:
                 axes.plot(of[x], [place] * len(of), ".", color=colour, alpha=0.5, label=_SEED)
                 if (interval := mean_interval(list(of[x]))) is not None and min(interval) > 0:
                     axes.plot(interval, [place] * 2, color=colour, linewidth=1, label=_UNNAMED[1])
-            look = {"marker": "D", "fillstyle": "none"} if published else {"marker": marker}
+            look: dict[str, Any] = {"marker": "D", "fillstyle": "none"} if published else {"marker": marker}
             axes.plot([of[x].mean()], [place], color=colour, linestyle="", markersize=5, label=label, **look)
             label = f"_{value}"  # once in the legend
     axes.set_yticks(range(len(rows)), [str(row) for row in rows])
@@ -217,8 +219,9 @@ def draw_images(rows: Sequence[ImageRow]) -> Figure:
     Parameters
     ----------
     rows
-        Label of each row, its images, and a text below each, or none; rows may differ in length. Images with pixels
-        from 0 to 255 are grey or coloured; those with pixels from -1 to 1 are signed: blue is above zero, red below.
+        Label of each row, its images, and a text below each, or none; rows may differ in length. Images with
+        pixels from 0 to 255 are grey or coloured; those with pixels from -1 to 1 are signed: blue is above
+        zero, red below.
     """
     heights = [0.6 if texts else 0.48 for _, _, texts in rows]
     columns = max(len(images) for _, images, _ in rows)
@@ -248,11 +251,12 @@ def draw_images(rows: Sequence[ImageRow]) -> Figure:
 def _describe(figure: Figure) -> None:
     """Let the ids of the drawing say its scales and the names of its lines: the page shows values by them."""
     for axes in figure.axes:
+        named = isinstance(axes.yaxis.get_major_formatter(), FixedFormatter)
         limits = [
-            f"{'rows' if isinstance(axis.get_major_formatter(), FixedFormatter) else scale}|{low:.6g}|{high:.6g}"
-            for axis, scale, (low, high) in (
-                (axes.xaxis, axes.get_xscale(), axes.get_xlim()),
-                (axes.yaxis, axes.get_yscale(), axes.get_ylim()),
+            f"{scale}|{low:.6g}|{high:.6g}"
+            for scale, (low, high) in (
+                (axes.get_xscale(), axes.get_xlim()),
+                ("rows" if named else axes.get_yscale(), axes.get_ylim()),
             )
         ]
         axes.patch.set_gid(quote(f"axes|{'|'.join(limits)}", safe="|"))

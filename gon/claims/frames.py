@@ -73,8 +73,8 @@ class Frames:
         frame
             The runs.
         better
-            Of a model with an encoder, the better of its two batch-norm modes, chosen for each setting by the mean over
-            its seeds at the end, as the rules do.
+            Of a model with an encoder, the better of its two batch-norm modes, chosen for each setting by
+            the mean over its seeds at the end, as the rules do.
         """
         rows = []
         for run in self.of(frame):

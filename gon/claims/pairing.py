@@ -81,10 +81,10 @@ def _distance(comparison: Comparison) -> float:
 
 
 def decisive(verdict: Verdict) -> Comparison | None:
-    """The comparison that speaks most against what is published: it alone could decide; None if there is none.
+    """The comparison that speaks most against what is published; None if there is none.
 
-    Of an ordering, that whose first side lies highest above the second; of values, that which is farthest from
-    the published one, at a milestone where nothing can be compared at the end.
+    Of an ordering, that whose first side lies highest above the second; of values, that which is farthest
+    from the published one, at a milestone where nothing can be compared at the end.
     """
     compared = by_distance(verdict.comparisons)
     if isinstance(verdict.rule, ValueRule):

@@ -13,7 +13,6 @@ from gon.claims.formats import (
     percent,
     spelled,
 )
-from gon.claims.judging import JudgedClaim
 from gon.claims.pairing import by_distance
 from gon.claims.results import (
     QUANTITIES,
@@ -192,7 +191,9 @@ def answered(verdict: Verdict) -> str:
         "no scatter": "nothing to test with",
         "overlap": "too much scatter",
     }
-    return f"with {listed([words[reason] for reason in verdict.reasons])} the numbers {tendency_words(verdict)}"
+    return (
+        f"with {listed([words[reason] for reason in verdict.reasons])} the numbers {tendency_words(verdict)}"
+    )
 
 
 def claim_words(title: str, verdict: Verdict) -> str:

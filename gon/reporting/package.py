@@ -81,7 +81,9 @@ def _write_codecheck(report: Report, citation: dict[str, Any], path: Path) -> No
     ]
     for section in report.sections:
         manifest += [{"file": section.file(t.csv), "comment": t.caption} for t in section.tables]
-        manifest += [{"file": section.file(p), "comment": f.caption} for f in section.figures for p in f.panels]
+        manifest += [
+            {"file": section.file(p), "comment": f.caption} for f in section.figures for p in f.panels
+        ]
     content = {
         "version": "https://codecheck.org.uk/spec/config/1.0/",
         "paper": {

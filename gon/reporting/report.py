@@ -83,7 +83,10 @@ class Section(JudgedClaim):
     @property
     def exhibits(self) -> list[tuple[str, Table | FigureFile]]:
         """Its tables and figures, each with what it is."""
-        return [*(("table", table) for table in self.tables), *(("figure", figure) for figure in self.figures)]
+        return [
+            *(("table", table) for table in self.tables),
+            *(("figure", figure) for figure in self.figures),
+        ]
 
     @property
     def own_tables(self) -> list[Table]:
@@ -244,7 +247,7 @@ class CardGroup:
 
     @property
     def step_milliseconds(self) -> float | None:
-        """Median time of a step on the device over its runs, in milliseconds; None for what takes no steps."""
+        """Median over its runs of the time of a step on the device; None for what takes no steps."""
         times = [ms for card in self.cards if (ms := card.run.record.step_milliseconds) is not None]
         return statistics.median(times) if times else None
 
@@ -287,7 +290,9 @@ class Report:
     def command(self) -> str:
         """What makes this report."""
         options = ["--budget", self.budget.name]
-        return shlex.join(["./run_all.sh", *options, *(w for text in self.budget.overrides for w in ("--set", text))])
+        return shlex.join(
+            ["./run_all.sh", *options, *(w for text in self.budget.overrides for w in ("--set", text))]
+        )
 
     @cached_property
     def commit(self) -> str | None:
