@@ -23,7 +23,7 @@ from gon.claims.statistics import mean_interval
 from gon.files import write_atomically
 from gon.runs.store import Image
 
-TEXT_WIDTH = 6.5
+TEXT_WIDTH = 6.3
 """Width of the text in print, in inches; figures are drawn at the size at which they are read."""
 
 _COLOURS = [*sns.color_palette("colorblind", 10), (0.0, 0.0, 0.0), (0.45, 0.45, 0.45)]
