@@ -79,10 +79,7 @@ class Exhibits(Frames):
         groups = dict(list(frame.groupby(keys, observed=True)))  # in the order of appearance
         rows = [key for key, _ in frame.groupby([*index], observed=True)]
         heads = [key for key, _ in frame.groupby([*columns], observed=True)] if columns else [()]
-        headings = [", ".join(title(key) for key in index)]
-        for head in heads:
-            of = list(map(shown, columns, head))
-            headings += [", ".join(of if of and len(values) == 1 else [*of, title(v)]) for v in values]
+        headings = [", ".join(map(title, index)), *_headings(columns, heads, values)]
         cells = []
         for row in rows:
             cells.append([Cell(text=", ".join(map(shown, index, row)))])
@@ -243,6 +240,17 @@ def _ends(frame: pd.DataFrame, x: str, y: str, keys: list[str]) -> str:
     means = last.groupby(keys, sort=False)[y].mean()
     parts = [f"{', '.join(k) if isinstance(k, tuple) else k} {number(v)}" for k, v in means.items()]
     return f"At the right end: {'; '.join(parts)}." if parts else ""
+
+
+def _headings(
+    columns: Sequence[str], heads: Sequence[tuple[object, ...]], values: Sequence[str]
+) -> list[str]:
+    """What stands over the columns: what they are of, and what is shown where there are several things."""
+    headings = []
+    for head in heads:
+        of = list(map(shown, columns, head))
+        headings += [", ".join(of if of and len(values) == 1 else [*of, title(value)]) for value in values]
+    return headings
 
 
 def _stem(folder: Path, name: str) -> Path:

@@ -1,5 +1,6 @@
 """Turn an executed notebook into a page in the report's style, with nbconvert and `templates/notebook`."""
 
+import functools
 from pathlib import Path
 
 import nbformat
@@ -75,13 +76,16 @@ _SHOWN = [
 """Of the forms of an output, the first is shown."""
 
 
+@functools.cache  # notebooks share sentences, and each call starts pandoc
 def _markdown(text: str) -> str:
     """Markdown as HTML: formulas as MathML, since the page has no script to set them, and no ids."""
     try:
         options = ["--mathml", "--shift-heading-level-by=1"]
-        return str(pypandoc.convert_text(text, "html5", "markdown-auto_identifiers", options))
+        html = str(pypandoc.convert_text(text, "html5", "markdown-auto_identifiers", options))
     except RuntimeError as error:
         raise GonError(f"a notebook's text could not be converted ({error})") from error
+    # On a phone it scrolls, and what scrolls must be reachable by keyboard.
+    return html.replace('<math display="block"', '<math display="block" tabindex="0"')
 
 
 def _tables(html: str) -> str:
