@@ -19,7 +19,7 @@ from gon.claims.study import Study, load_study
 from gon.files import PROJECT
 from gon.reporting import build_report
 from gon.reporting.read import collect_report
-from gon.reporting.report import Section
+from gon.reporting.section import Section
 from gon.runs.record import Divergence, Epoch, RunRecord, Session
 from gon.runs.store import RunStore
 from gon.spec import RunSpec

@@ -1,7 +1,7 @@
 """What a notebook shows of its runs: tables and figures, each with its data as CSV."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from gon.claims.measuring import cell_text, frame_of, measurement, seed_value, s
 from gon.claims.results import Cell, FigureFile, Measurement, Table
 from gon.errors import UsageError
 from gon.files import write_atomically
+from gon.runs.store import Image
 
 _IMAGES_PER_ROW = 10
 
@@ -181,29 +182,11 @@ class Exhibits(Frames):
         data = []
         for value, group in frame.groupby(by, sort=False):
             found = [(run, made) for run in self.of(group) if images in (made := run.images())]
-            if not found:
-                continue
-            run, made = found[0]
-            pixels = np.asarray(made[images]) / 255  # [images, channels, height, width]
-            values: dict[str, object] = {"run": run.spec.digest, by: value, "image": range(len(pixels))}
-            of_row = [made[images][i : i + _IMAGES_PER_ROW] for i in range(0, len(pixels), _IMAGES_PER_ROW)]
-            if images == "reconstructions":
-                originals = np.asarray(made["originals"])
-                if not rows:
-                    rows.append(("original", made["originals"][:_IMAGES_PER_ROW], []))
-                errors = originals / 255 - pixels
-                values["squared_error"] = errors_of = (errors**2).sum((1, 2, 3))
-                rows.append((shown(by, value), of_row[0], []))
-                rows.append(
-                    (
-                        "error",
-                        errors.mean(1, keepdims=True)[:_IMAGES_PER_ROW],
-                        [f"{e:.2g}" for e in errors_of[:_IMAGES_PER_ROW]],
-                    )
-                )
-            else:
-                rows += [(shown(by, value) if i == 0 else "", part, []) for i, part in enumerate(of_row)]
-            data.append(pd.DataFrame(values))
+            if found:
+                run, made = found[0]
+                of_run, values = _image_rows(images, made, shown(by, value), first=not rows)
+                rows += of_run
+                data.append(pd.DataFrame({"run": run.spec.digest, by: value, **values}))
         if not rows:
             print(f"{images}: none at this budget")
             return
@@ -240,6 +223,23 @@ def _ends(frame: pd.DataFrame, x: str, y: str, keys: list[str]) -> str:
     means = last.groupby(keys, sort=False)[y].mean()
     parts = [f"{', '.join(k) if isinstance(k, tuple) else k} {number(v)}" for k, v in means.items()]
     return f"At the right end: {'; '.join(parts)}." if parts else ""
+
+
+def _image_rows(
+    images: str, made: Mapping[str, Sequence[Image]], label: str, first: bool
+) -> tuple[list[figures.ImageRow], dict[str, object]]:
+    """The rows of one model, below the originals if it is the first, and what their CSV says."""
+    pixels = np.asarray(made[images]) / 255  # [images, channels, height, width]
+    parts = [made[images][i : i + _IMAGES_PER_ROW] for i in range(0, len(pixels), _IMAGES_PER_ROW)]
+    if images != "reconstructions":
+        rows: list[figures.ImageRow] = [(label if i == 0 else "", part, []) for i, part in enumerate(parts)]
+        return rows, {"image": range(len(pixels))}
+    errors = np.asarray(made["originals"]) / 255 - pixels
+    sums = (errors**2).sum((1, 2, 3))
+    texts = [f"{error:.2g}" for error in sums[:_IMAGES_PER_ROW]]
+    rows = [("original", made["originals"][:_IMAGES_PER_ROW], [])] if first else []
+    rows += [(label, parts[0], []), ("error", errors.mean(1, keepdims=True)[:_IMAGES_PER_ROW], texts)]
+    return rows, {"image": range(len(pixels)), "squared_error": sums}
 
 
 def _headings(

@@ -13,7 +13,8 @@ from gon.catalogue import EXPLANATIONS
 from gon.claims.formats import counted
 from gon.errors import GonError
 from gon.files import PROJECT
-from gon.reporting.report import Report, Section
+from gon.reporting.report import Report
+from gon.reporting.section import Section
 
 
 def render_notebook(path: Path, section: Section | None, report: Report) -> str:

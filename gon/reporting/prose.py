@@ -24,7 +24,8 @@ from gon.claims.results import Comparison, Measurement
 from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting import dictionary, escape
-from gon.reporting.report import Report, environment_facts
+from gon.reporting.cards import environment_facts
+from gon.reporting.report import Report
 from gon.reporting.svg import inline_svg
 from gon.spec import RunSpec
 

@@ -13,7 +13,9 @@ from gon.claims.loading import Run, RunLoader
 from gon.claims.results import read_result
 from gon.claims.study import Study
 from gon.errors import GonError
-from gon.reporting.report import Card, Report, Section
+from gon.reporting.cards import Card
+from gon.reporting.report import Report
+from gon.reporting.section import Section
 
 
 def collect_report(study: Study, results: Sequence[Path], notebooks: Iterable[Path]) -> Report:

@@ -1,0 +1,204 @@
+"""Runs as the report shows them: cards, those of several seeds together, and where they were trained."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from gon.catalogue import EVALUATIONS
+from gon.claims.formats import count, listed
+from gon.claims.loading import Run
+from gon.files import sha256_of_file
+from gon.reporting.escape import slug
+from gon.reporting.section import Section
+from gon.runs.record import Session
+from gon.spec import RunSpec
+
+# Facts of an environment that depend on the model too.
+_PER_MODEL = ("device", "origin pass", "compiled")
+_CURVE_POINTS = 60
+
+
+@dataclass(frozen=True)
+class Card:
+    """One run of the report.
+
+    Attributes
+    ----------
+    run
+        The run.
+    sections
+        The claims that rest on it.
+    """
+
+    run: Run
+    sections: tuple[Section, ...]
+
+    @property
+    def spec(self) -> RunSpec:
+        """Its settings."""
+        return self.run.spec
+
+    @property
+    def anchor(self) -> str:
+        """The id of its card."""
+        return f"run-{slug(self.spec.digest)}"
+
+    @property
+    def session(self) -> Session:
+        """The last stretch of its training."""
+        return self.run.record.sessions[-1]
+
+    def loss(self, quantity: str) -> float | None:
+        """The measure of a loss at its end; None if it diverged, or has none."""
+        return self.run.value(quantity)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of training and validation."""
+        record = self.run.record
+        return record.train_seconds + sum(epoch.validation_seconds for epoch in record.history)
+
+    @property
+    def peak_memory_mib(self) -> float:
+        """Largest memory of any session."""
+        return max(session.peak_memory_mib for session in self.run.record.sessions)
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """What lies beside its record and with it: `record`, `steps`, `images`, and evaluations by name."""
+        store, of = self.run.store, (self.spec, self.run.record.epochs)
+        named = {
+            "record": store.record_path(*of),
+            "steps": store.steps_path(self.run.record),
+            "images": store.images_path(*of),
+            **{name: store.evaluation_path(*of, name) for name in EVALUATIONS},
+        }
+        return {name: path for name, path in named.items() if path.exists()}
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Where these files lie in the report: a run's files stand once, whatever claims rest on it."""
+        return {name: f"data/runs/{self.spec.digest}/{path.name}" for name, path in self.files.items()}
+
+    @cached_property
+    def record_digest(self) -> str:
+        """SHA-256 of its record's file."""
+        return sha256_of_file(self.files["record"])
+
+    @cached_property
+    def losses(self) -> list[float]:
+        """Training loss averaged over blocks of steps, as its curve is drawn; those that are finite."""
+        losses = self.run.step_losses()
+        starts = np.arange(0, len(losses), max(1, -(-len(losses) // _CURVE_POINTS)))
+        sizes = np.diff([*starts, len(losses)])
+        means = np.add.reduceat(losses.astype(np.float64), starts) / sizes if len(losses) else starts
+        return [float(mean) for mean in means if math.isfinite(mean)]
+
+    @cached_property
+    def curve(self) -> str:
+        """Its training loss as points of an SVG line, 100 wide, 24 high, logarithmic; empty for one."""
+        if len(self.losses) < 2 or min(self.losses) <= 0 or min(self.losses) == max(self.losses):
+            return ""
+        logs = [math.log(loss) for loss in self.losses]
+        low, high = min(logs), max(logs)
+        return " ".join(
+            f"{100 * i / (len(logs) - 1):.1f},{23 - 22 * (y - low) / (high - low):.1f}"
+            for i, y in enumerate(logs)
+        )
+
+
+@dataclass(frozen=True)
+class CardGroup:
+    """Runs of the same settings from different seeds, in the order of their seeds."""
+
+    cards: tuple[Card, ...]
+
+    @property
+    def anchor(self) -> str:
+        """The id of what holds their cards: the card itself if there is one only."""
+        first = self.cards[0]
+        return first.anchor if len(self.cards) == 1 else f"seeds-of-{first.anchor}"
+
+    @property
+    def label(self) -> str:
+        """The settings in words, without the seed where there are several."""
+        spec = self.cards[0].spec
+        return spec.label if len(self.cards) == 1 else spec.settings_label
+
+    @property
+    def epochs(self) -> str:
+        """How far its runs were trained."""
+        return listed([count(n) for n in sorted({card.run.record.epochs for card in self.cards})])
+
+    def mean(self, quantity: str) -> float | None:
+        """Mean of a loss at the end of its longest runs; None if one diverged, or has none."""
+        last = max(card.run.record.epochs for card in self.cards)
+        losses = [card.loss(quantity) for card in self.cards if card.run.record.epochs == last]
+        found = [loss for loss in losses if loss is not None]
+        return sum(found) / len(found) if len(found) == len(losses) else None
+
+    @property
+    def step_milliseconds(self) -> float | None:
+        """Median over its runs of the time of a step on the device; None for what takes no steps."""
+        times = [ms for card in self.cards if (ms := card.run.record.step_milliseconds) is not None]
+        return statistics.median(times) if times else None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all its runs, one after the other."""
+        return sum(card.seconds for card in self.cards)
+
+    @property
+    def peak_memory_mib(self) -> float:
+        """Largest memory of any of its runs."""
+        return max(card.peak_memory_mib for card in self.cards)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where runs were trained: what is the same for all of `cards`."""
+
+    facts: dict[str, str]
+    cards: tuple[Card, ...]
+
+
+def environment_facts(session: Session) -> dict[str, str]:
+    """Machine, versions and way of computing of a session, in words."""
+    return {
+        **{
+            key.replace("_gib", " (GiB)").replace("_", " "): str(value)
+            for key, value in session.machine.items()
+        },
+        "versions": ", ".join(f"{name} {version}" for name, version in session.versions.items()),
+        "device": f"{session.device}, {session.dtype}",
+        "threads per run": str(session.threads),
+        "origin pass": session.origin_pass,
+        "compiled": session.compiled,
+        "commit": session.commit or "not in a git checkout",
+    }
+
+
+def environments_of(all_cards: Sequence[Card]) -> list[Environment]:
+    """Runs by where they were trained."""
+    groups: dict[tuple[tuple[str, str], ...], list[Card]] = {}
+    for card in all_cards:
+        facts = environment_facts(card.session).items()
+        groups.setdefault(tuple(fact for fact in facts if fact[0] not in _PER_MODEL), []).append(card)
+    return [
+        Environment(
+            {
+                **dict(facts),
+                **{
+                    key: " or ".join(dict.fromkeys(environment_facts(card.session)[key] for card in cards))
+                    for key in _PER_MODEL
+                },
+            },
+            tuple(cards),
+        )
+        for facts, cards in groups.items()
+    ]
