@@ -118,9 +118,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("report", help="render claim results as page and PDF")
     _add_study_options(command)
-    command.add_argument("results", type=Path, nargs="+", help="folders of claim results")
+    command.add_argument("results", type=Path, nargs="*", help="folders of claim results")
     command.add_argument("--notebooks", type=Path, nargs="*", default=[], help="executed notebooks")
     command.add_argument("--workflow", type=Path, help="the graph of rules, from snakemake --rulegraph")
+    command.add_argument(
+        "--again", type=Path, metavar="REPORT", help="make a report again, from its own folder"
+    )
     command.add_argument("--output", type=Path, required=True, help="folder for the report")
     command.set_defaults(command=_report)
 
@@ -312,9 +315,15 @@ def _notebook(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from gon.claims.study import load_study
     from gon.reporting import build_report
+    from gon.reporting.read import parts_of_report, study_of_report
 
-    study = load_study(options.budget, options.overrides)
-    build_report(study, options.results, options.output, options.notebooks, options.workflow)
+    if options.again is None:
+        study = load_study(options.budget, options.overrides)
+        results, notebooks, workflow = options.results, options.notebooks, options.workflow
+    else:
+        study = study_of_report(options.again)
+        results, notebooks, workflow = parts_of_report(options.again)
+    build_report(study, results, options.output, notebooks, workflow)
     return 0
 
 

@@ -1,7 +1,6 @@
 """Two reports side by side: what differs in their settings, numbers, verdicts and environments."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from gon.claims.loading import Run
 from gon.claims.results import Measurement
 from gon.claims.study import Study, load_study
 from gon.errors import GonError, UsageError
-from gon.reporting.read import collect_report
+from gon.reporting.read import collect_report, study_of_report
 
 ABSENT = "–"
 
@@ -72,7 +71,7 @@ def read_side(name: str) -> Side:
     """
     folder = Path(name) / "data"
     if folder.is_dir():
-        study = _study_of(folder)
+        study = study_of_report(Path(name))
     else:
         try:
             study = load_study(name)
@@ -84,18 +83,6 @@ def read_side(name: str) -> Side:
         raise GonError(f"{folder}: holds no claim result; run the budget first")
     report = collect_report(study, results, [])
     return Side(name, study, {section.name: section for section in report.sections})
-
-
-def _study_of(folder: Path) -> Study:
-    """The study of a report, from its own parameters and records."""
-    path = folder / "study.json"
-    try:
-        chosen = json.loads(path.read_text(encoding="utf-8"))
-        study = load_study(chosen["budget"], chosen["overrides"], folder.parent / "params")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GonError(f"{path}: cannot be read as the choice of a budget ({error})") from error
-    update = {"store": str((folder / "runs").resolve()), "recorded": True}
-    return dataclasses.replace(study, budget=study.budget.model_copy(update=update))
 
 
 def compare(first: Side, second: Side) -> dict[str, list[Row]]:

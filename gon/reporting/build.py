@@ -2,15 +2,18 @@
 
 import dataclasses
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+import nbformat
 
 from gon.claims.study import Study
 from gon.errors import GonError
-from gon.reporting.notebook import render_notebook
+from gon.files import make_folder
+from gon.reporting.notebook import read_notebook, render_notebook
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
 from gon.reporting.page import render_page
 from gon.reporting.print import compile_pdf, render_print
@@ -64,6 +67,8 @@ def build_report(
             if workflow is not None:
                 drawing = new / "data" / "workflow"
                 graph = read_graph(workflow)
+                make_folder(drawing.parent)
+                shutil.copyfile(workflow, drawing.with_suffix(".dot"))
                 draw_workflow(graph, drawing)
                 report = dataclasses.replace(
                     report, workflow=drawing.with_suffix(".svg"), edges=tuple(graph.edges)
@@ -84,7 +89,11 @@ def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
         pages = {"index.html": render_page(report)}
         sections = {section.name: section for section in report.sections}  # an explanation has none
         for path in notebooks:
-            pages[f"notebooks/{path.stem}.html"] = render_notebook(path, sections.get(path.stem), report)
+            notebook = read_notebook(path)
+            pages[f"notebooks/{path.stem}.html"] = render_notebook(
+                notebook, path, sections.get(path.stem), report
+            )
+            pages[f"notebooks/{path.name}"] = nbformat.writes(notebook) + "\n"
         source = render_print(report)
     except jinja2.TemplateError as error:
         place = ""

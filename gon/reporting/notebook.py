@@ -7,6 +7,7 @@ import nbformat
 import pypandoc
 from bs4 import BeautifulSoup
 from nbconvert.exporters import HTMLExporter
+from nbformat import NotebookNode
 from traitlets.config import Config
 
 from gon.catalogue import EXPLANATIONS
@@ -17,17 +18,8 @@ from gon.reporting.report import Report
 from gon.reporting.section import Section
 
 
-def render_notebook(path: Path, section: Section | None, report: Report) -> str:
-    """An executed notebook as an HTML document.
-
-    Parameters
-    ----------
-    path
-        The executed notebook.
-    section
-        The claim that it belongs to; None for one of `gon.catalogue.EXPLANATIONS`.
-    report
-        The report that it is linked from.
+def read_notebook(path: Path) -> NotebookNode:
+    """An executed notebook without what differs between two executions that gave the same.
 
     Raises
     ------
@@ -36,17 +28,46 @@ def render_notebook(path: Path, section: Section | None, report: Report) -> str:
     """
     try:
         notebook = nbformat.read(path, as_version=4)
+        notebook.metadata.pop("papermill", None)
+        notebook.metadata.pop("widgets", None)
+        for number, cell in enumerate(notebook.cells, start=1):
+            cell.id = f"{path.stem.replace('_', '-')}-{number}"  # papermill gives new ones ids by chance
+            for timed in ("papermill", "execution"):
+                cell.metadata.pop(timed, None)
+            if cell.cell_type == "code":  # progress, which shows times
+                cell.outputs = [
+                    o for o in cell.outputs if o.get("name") != "stderr" and _WIDGET not in o.get("data", {})
+                ]
     except (OSError, ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
         raise GonError(f"{path}: cannot read the notebook ({error})") from error
+    text = nbformat.writes(notebook).replace(f"{PROJECT}/", "")  # the place on this machine says nothing
+    return nbformat.reads(text, as_version=4)
+
+
+def render_notebook(notebook: NotebookNode, path: Path, section: Section | None, report: Report) -> str:
+    """An executed notebook as an HTML document.
+
+    Parameters
+    ----------
+    notebook
+        The executed notebook.
+    path
+        Its file.
+    section
+        The claim that it belongs to; None for one of `gon.catalogue.EXPLANATIONS`.
+    report
+        The report that it is linked from.
+    """
     executed = "As executed for this report"
     page = {
+        "source": path.name,
         "title": EXPLANATIONS.get(path.stem),
         "anchor": "model",
         "byline": f"{executed}; it judges no claim.",
     }
     if section is not None:
         budget = f"{counted(report.budget.epochs, 'epoch')} (budget “{report.budget.name}”)"
-        page = {"title": section.title, "anchor": section.anchor, "byline": f"{executed}: {budget}."}
+        page |= {"title": section.title, "anchor": section.anchor, "byline": f"{executed}: {budget}."}
     # What papermill injected stands for the cell whose defaults it replaces.
     replaced = any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     templates = str(PROJECT / "templates")
@@ -63,11 +84,12 @@ def render_notebook(path: Path, section: Section | None, report: Report) -> str:
         ),
     )
     html, _ = exporter.from_notebook_node(notebook, resources={"page": page})
-    return str(html).replace(f"{PROJECT}/", "")  # the place on this machine says nothing
+    return str(html)
 
 
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _SHOWN = [
-    "application/vnd.jupyter.widget-view+json",  # before its text, since it is not shown
+    _WIDGET,  # before its text, since it is not shown
     "image/svg+xml",
     "image/png",
     "text/html",

@@ -1,6 +1,7 @@
 """Package a finished report: Workflow Run RO-Crate, CODECHECK manifest, and one archive of it all."""
 
 import datetime
+import os
 import shutil
 import zipfile
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from gon.catalogue import DATASETS
 from gon.files import PROJECT, sha256_of_file
 from gon.reporting.dictionary import TABLES
 from gon.reporting.report import Report
+from gon.runs import provenance
 from gon.runs.record import RunRecord
 
 ARCHIVE = "report.zip"
@@ -34,6 +36,8 @@ MEDIA_TYPES = {
     ".csv": "text/csv",
     ".npz": "application/octet-stream",
     ".svg": "image/svg+xml",
+    ".dot": "text/vnd.graphviz",
+    ".ipynb": "application/x-ipynb+json",
     ".parquet": "application/vnd.apache.parquet",
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
@@ -240,5 +244,17 @@ def _write_archive(folder: Path, moment: datetime.datetime) -> None:
             entry.external_attr = 0o644 << 16
             with (folder / name).open("rb") as source, archive.open(entry, "w") as target:
                 shutil.copyfileobj(source, target)
+        # The source of this very state, from which alone the report can be made again.
+        files = provenance.source_files()
+        for name in files:
+            entry = zipfile.ZipInfo(f"source/{name}", date_time=max(when, (1980, 1, 1, 0, 0, 0)))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o755 if os.access(PROJECT / name, os.X_OK) else 0o644) << 16
+            archive.writestr(entry, (PROJECT / name).read_bytes())
+        if files:
+            entry = zipfile.ZipInfo(
+                f"source/{provenance.MANIFEST}", date_time=max(when, (1980, 1, 1, 0, 0, 0))
+            )
+            archive.writestr(entry, provenance.manifest(files), zipfile.ZIP_DEFLATED)
     digest = sha256_of_file(folder / ARCHIVE)
     (folder / f"{ARCHIVE}.sha256").write_text(f"{digest}  {ARCHIVE}\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """Read the claim results and their records, judge them, and copy their files."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from gon.claims.deviations import load_deviations
 from gon.claims.judging import judge
 from gon.claims.loading import Run, RunLoader
 from gon.claims.results import read_result
-from gon.claims.study import Study
+from gon.claims.study import Study, load_study
 from gon.errors import GonError
 from gon.reporting.cards import Card
 from gon.reporting.report import Report
@@ -90,6 +91,28 @@ def _cards(sections: Sequence[Section]) -> tuple[Card, ...]:
         for name in card.files.keys() & EVALUATIONS.keys():
             card.run.evaluation(name)  # refused if it was altered, or is of another run
     return cards
+
+
+def study_of_report(folder: Path) -> Study:
+    """The study of a report, from the parameters and the records in its own folder; `GonError` names a file."""
+    path = folder / "data" / "study.json"
+    try:
+        chosen = json.loads(path.read_text(encoding="utf-8"))
+        study = load_study(chosen["budget"], chosen["overrides"], folder / "params")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GonError(f"{path}: cannot be read as the choice of a budget ({error})") from error
+    update = {"store": str((folder / "data" / "runs").resolve()), "recorded": True}
+    return dataclasses.replace(study, budget=study.budget.model_copy(update=update))
+
+
+def parts_of_report(folder: Path) -> tuple[list[Path], list[Path], Path | None]:
+    """What a report was made of, from its own folder: claims' folders, notebooks, and the workflow's graph."""
+    graph = folder / "data" / "workflow.dot"
+    return (
+        [path.parent for path in sorted(folder.glob("data/*/result.json"))],
+        sorted(folder.glob("notebooks/*.ipynb")),
+        graph if graph.exists() else None,
+    )
 
 
 def copy_data(report: Report, output: Path) -> None:

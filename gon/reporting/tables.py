@@ -170,6 +170,7 @@ def _contents(report: Report) -> Iterator[tuple[str, str, Mapping[str, Column] |
         yield name, description, columns
     if report.workflow is not None:
         yield "workflow.svg", "Drawing of the workflow", None
+        yield "workflow.dot", "The graph that is drawn", None
     yield "study.json", "The budget, and what was changed by hand", None
     for section in report.sections:
         yield f"{section.name}/result.json", f"What the notebook measured: {section.title}", None

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import os
 import platform
 import re
@@ -9,9 +10,11 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from gon.files import PROJECT
+from gon.files import PROJECT, sha256_of_file
 
 
 def machine() -> dict[str, str | int]:
@@ -94,25 +97,55 @@ def peak_memory_mib() -> float:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
+MANIFEST = "source.json"
+"""In an archive's source, in place of a repository: which files it consists of, and of which commit."""
+
+
 def _git(*arguments: str) -> str | None:
-    """What git says of the project; None outside a repository."""
+    """What git says of the project; None where the project is not the root of a repository."""
+    if not (PROJECT / ".git").exists():  # a folder, or a file in a work tree of its own
+        return None
     try:
-        result = subprocess.run(
-            ["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=True
-        )
+        # Without locks that a person's own git would wait for.
+        command = ["git", "--no-optional-locks", "-C", str(PROJECT), *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return result.stdout.strip()
 
 
+def _manifest() -> dict[str, Any]:
+    """What an archive's source says of itself; empty in a checkout."""
+    try:
+        content = json.loads((PROJECT / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def commit() -> str | None:
-    """Commit of the project, with "+changes" where the work tree differs from it; None outside git."""
+    """Commit of the project, with "+changes" where the work tree differs from it; None if nothing says it."""
     revision = _git("rev-parse", "--short=12", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no")
-    return f"{revision}+changes" if changed else revision
+    if revision is None:
+        return _manifest().get("commit")
+    return f"{revision}+changes" if _git("status", "--porcelain") else revision
 
 
 def repository() -> str | None:
     """Address of the project's origin; None if it has none that others can reach."""
-    url = _git("remote", "get-url", "origin")
+    url = _git("remote", "get-url", "origin") or _manifest().get("repository")
     return url if url is not None and re.match(r"https?://[^@\s]+$", url) else None
+
+
+def source_files() -> list[str]:
+    """The files of the project, without reference records, from its root; empty where nothing says them."""
+    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    names = list(_manifest().get("files", {})) if listed is None else listed.split("\0")
+    return sorted(name for name in names if (PROJECT / name).is_file() and not name.startswith("records/"))
+
+
+def manifest(files: Sequence[str]) -> str:
+    """What an archive's source says of itself."""
+    digests = {name: sha256_of_file(PROJECT / name) for name in files}
+    content = {"commit": commit(), "repository": repository(), "files": digests}
+    return json.dumps(content, indent=1) + "\n"
