@@ -121,9 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("results", type=Path, nargs="*", help="folders of claim results")
     command.add_argument("--notebooks", type=Path, nargs="*", default=[], help="executed notebooks")
     command.add_argument("--workflow", type=Path, help="the graph of rules, from snakemake --rulegraph")
-    command.add_argument(
-        "--again", type=Path, metavar="REPORT", help="make a report again, from its own folder"
-    )
+    command.add_argument("--again", type=Path, metavar="REPORT", help="make a report from its own folder")
     command.add_argument("--output", type=Path, required=True, help="folder for the report")
     command.set_defaults(command=_report)
 

@@ -41,7 +41,8 @@ def read_notebook(path: Path) -> NotebookNode:
     except (OSError, ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
         raise GonError(f"{path}: cannot read the notebook ({error})") from error
     text = nbformat.writes(notebook).replace(f"{PROJECT}/", "")  # the place on this machine says nothing
-    return nbformat.reads(text, as_version=4)
+    read: NotebookNode = nbformat.reads(text, as_version=4)
+    return read
 
 
 def render_notebook(notebook: NotebookNode, path: Path, section: Section | None, report: Report) -> str:

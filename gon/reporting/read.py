@@ -94,7 +94,7 @@ def _cards(sections: Sequence[Section]) -> tuple[Card, ...]:
 
 
 def study_of_report(folder: Path) -> Study:
-    """The study of a report, from the parameters and the records in its own folder; `GonError` names a file."""
+    """The study of a report, from the parameters and the records in its own folder."""
     path = folder / "data" / "study.json"
     try:
         chosen = json.loads(path.read_text(encoding="utf-8"))
@@ -106,7 +106,7 @@ def study_of_report(folder: Path) -> Study:
 
 
 def parts_of_report(folder: Path) -> tuple[list[Path], list[Path], Path | None]:
-    """What a report was made of, from its own folder: claims' folders, notebooks, and the workflow's graph."""
+    """What a report was made of, in its folder: claims' folders, notebooks, and the workflow's graph."""
     graph = folder / "data" / "workflow.dot"
     return (
         [path.parent for path in sorted(folder.glob("data/*/result.json"))],
