@@ -321,7 +321,7 @@ def _report(options: argparse.Namespace) -> int:
     else:
         study = study_of_report(options.again)
         results, notebooks, workflow = parts_of_report(options.again)
-    build_report(study, results, options.output, notebooks, workflow)
+    build_report(study, results, options.output, notebooks, workflow, options.again)
     return 0
 
 

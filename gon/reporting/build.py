@@ -1,6 +1,7 @@
 """Build the whole report beside the old one, and put it in place once it is complete."""
 
 import dataclasses
+import json
 import os
 import shutil
 import tempfile
@@ -13,17 +14,20 @@ import nbformat
 from gon.claims.study import Study
 from gon.errors import GonError
 from gon.files import make_folder
+from gon.reporting.changes import EARLIER, SUMMARY, changes, earlier_than, summary_of
 from gon.reporting.notebook import read_notebook, render_notebook
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
 from gon.reporting.page import render_page
 from gon.reporting.print import compile_pdf, render_print
+from gon.reporting.prose import CITATION
 from gon.reporting.read import collect_report, copy_data
 from gon.reporting.report import Report
 from gon.reporting.rulegraph import draw_workflow, read_graph
+from gon.reporting.social import IMAGE, draw_social_image
 from gon.reporting.tables import write_tables
 
 CONTENT = (
-    *("data", "notebooks", "params", "workflow", "CITATION.cff", "LICENSE", CODECHECK, CRATE),
+    *("data", "notebooks", "params", "workflow", "CITATION.cff", "LICENSE", CODECHECK, CRATE, IMAGE),
     *(ARCHIVE, f"{ARCHIVE}.sha256", "report.pdf", "index.html"),
 )
 """What a report's folder consists of; the page last, so that it never names what is not there yet."""
@@ -35,6 +39,7 @@ def build_report(
     output: Path,
     notebooks: Sequence[Path],
     workflow: Path | None = None,
+    earlier: Path | None = None,
 ) -> None:
     """Make the report: page, PDF, the notebooks as pages, the data behind it, and an archive of it all.
 
@@ -52,6 +57,8 @@ def build_report(
         Executed notebooks, each named after its claim, or as in `gon.catalogue.EXPLANATIONS`.
     workflow
         The graph of the workflow's rules as `snakemake --rulegraph` prints it; drawn in the report.
+    earlier
+        Folder of the report that this one is compared with; the one that it replaces if None.
 
     Raises
     ------
@@ -59,6 +66,9 @@ def build_report(
         If a result or notebook cannot be read, or the folder cannot be written to; names it.
     """
     report = collect_report(study, results, notebooks)
+    now = summary_of(report)
+    before = earlier_than(now, earlier or output)
+    report = dataclasses.replace(report, changes=tuple(changes(before, now)) if before else ())
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:
@@ -73,6 +83,10 @@ def build_report(
                 report = dataclasses.replace(
                     report, workflow=drawing.with_suffix(".svg"), edges=tuple(graph.edges)
                 )
+            make_folder(new / "data")
+            for name, summary in ((SUMMARY, now), (EARLIER, before)):
+                if summary:
+                    (new / "data" / name).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
             _write(report, new, notebooks)
             output.mkdir(exist_ok=True)
             _put_in_place(new, output, Path(temporary) / "old")
@@ -107,6 +121,7 @@ def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
     typst_file.write_text(source, encoding="utf-8")
     compile_pdf(typst_file, folder / "report.pdf", report)
     typst_file.unlink()
+    draw_social_image(report, CITATION["title"], folder / IMAGE)
     write_package(report, folder)
 
 

@@ -36,6 +36,7 @@ MEDIA_TYPES = {
     ".csv": "text/csv",
     ".npz": "application/octet-stream",
     ".svg": "image/svg+xml",
+    ".png": "image/png",
     ".dot": "text/vnd.graphviz",
     ".ipynb": "application/x-ipynb+json",
     ".parquet": "application/vnd.apache.parquet",

@@ -20,6 +20,15 @@ from gon.spec import RunSpec
 
 
 @dataclass(frozen=True)
+class Change:
+    """One number or verdict as it was and as it is."""
+
+    what: str
+    before: str
+    now: str
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that the templates show."""
 
@@ -32,6 +41,8 @@ class Report:
     """What it shows: rules, and those that need what they make."""
     deviations: tuple[Deviation, ...] = ()
     """Where the set-up differs from the published one."""
+    changes: tuple[Change, ...] = ()
+    """What changed since the last report."""
     explanations: tuple[str, ...] = ()
     """Executed notebooks that judge no claim, of `gon.catalogue.EXPLANATIONS`."""
 

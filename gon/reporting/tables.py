@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gon.reporting.changes import EARLIER, SUMMARY
 from gon.reporting.dictionary import FIGURE_COLUMNS, TABLES, Column
 from gon.reporting.package import MEDIA_TYPES
 from gon.reporting.report import Report
@@ -172,6 +173,9 @@ def _contents(report: Report) -> Iterator[tuple[str, str, Mapping[str, Column] |
         yield "workflow.svg", "Drawing of the workflow", None
         yield "workflow.dot", "The graph that is drawn", None
     yield "study.json", "The budget, and what was changed by hand", None
+    yield SUMMARY, "The numbers and verdicts of this report in short", None
+    if report.changes:
+        yield EARLIER, "Those of the last report that said something else", None
     for section in report.sections:
         yield f"{section.name}/result.json", f"What the notebook measured: {section.title}", None
         for table in section.tables:

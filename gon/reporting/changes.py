@@ -1,0 +1,101 @@
+"""What changed since the last report of a folder, beyond what seeds scatter."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gon.claims.formats import number, spread
+from gon.claims.rules import Rule
+from gon.errors import GonError
+from gon.reporting.report import Change, Report
+
+SUMMARY, EARLIER = "summary.json", "earlier.json"
+"""What this report says in short, and what the last one said that said something else."""
+
+Summary = dict[str, dict[str, dict[str, Any]]]
+"""`numbers` and `verdicts`, each by its claim and name."""
+
+
+def summary_of(report: Report) -> Summary:
+    """The numbers and verdicts of a report."""
+    numbers, verdicts = {}, {}
+    for section in report.sections:
+        for m in section.measurements:
+            if m.value is not None:
+                numbers[f"{section.name}/{m.name}"] = {
+                    "label": f"{m.label}, {m.quantity}",
+                    "value": m.value,
+                    "interval": list(m.interval) if m.interval else None,
+                    "epochs": m.epochs,
+                }
+        for verdict in section.verdicts:
+            verdicts[f"{section.name}/{verdict.rule.name}"] = {
+                "label": verdict.rule.statement,
+                "outcome": verdict.outcome,
+                "version": _version(verdict.rule),
+            }
+    return {"numbers": numbers, "verdicts": verdicts}
+
+
+def _version(rule: Rule) -> str:
+    return f"version {rule.version} of {rule.date}"
+
+
+def read_summary(path: Path) -> Summary | None:
+    """A summary that a report left; None if there is none.
+
+    Raises
+    ------
+    GonError
+        If it cannot be read; names the file.
+    """
+    try:
+        content: Summary = json.loads(path.read_text(encoding="utf-8"))
+        return {key: dict(content[key]) for key in ("numbers", "verdicts")}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GonError(f"{path}: cannot be read as the summary of a report ({error})") from error
+
+
+def earlier_than(now: Summary, folder: Path) -> Summary | None:
+    """The last summary that said something else than now, of a report's folder; None if there is none."""
+    last = read_summary(folder / "data" / SUMMARY)
+    return read_summary(folder / "data" / EARLIER) if last in (None, now) else last
+
+
+def changes(before: Summary, now: Summary) -> list[Change]:
+    """What differs: verdicts and their rules' versions, and numbers by more than seeds scatter."""
+    found = []
+    for _, entry, other in _both(before, now, "verdicts"):
+        old, new = (tuple(e[k] for k in ("outcome", "version")) if e else ("–", "") for e in (entry, other))
+        if old != new:
+            versions = [f" ({v})" if old[1] != new[1] and v else "" for v in (old[1], new[1])]
+            found.append(Change((other or entry)["label"], old[0] + versions[0], new[0] + versions[1]))
+    for key, entry, other in _both(before, now, "numbers"):
+        if entry and other and not _apart(entry, other):
+            continue
+        label = f"{key.partition('/')[0]}: {(other or entry)['label']}"
+        found.append(Change(label, *(_number(e) for e in (entry, other))))
+    return found
+
+
+def _both(before: Summary, now: Summary, kind: str) -> list[tuple[str, Any, Any]]:
+    keys = dict.fromkeys([*now[kind], *before[kind]])
+    return [(key, before[kind].get(key), now[kind].get(key)) for key in keys]
+
+
+def _apart(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether two numbers differ by more than their intervals, or, without any, as they are printed."""
+    spans = [e["interval"] or [e["value"], e["value"]] for e in (before, now)]
+    if before["interval"] or now["interval"]:
+        return bool(spans[0][1] < spans[1][0] or spans[1][1] < spans[0][0])
+    return _number(before) != _number(now)
+
+
+def _number(entry: Mapping[str, Any] | None) -> str:
+    if entry is None:
+        return "–"
+    text = number(entry["value"])
+    return f"{text} {spread(tuple(entry['interval']))}" if entry["interval"] else text
