@@ -18,8 +18,8 @@ from gon.reporting.section import Section
 from gon.runs.record import Session
 from gon.spec import RunSpec
 
-# Facts of an environment that depend on the model too.
-_PER_MODEL = ("device", "origin pass", "compiled")
+PER_RUN = ("device", "origin pass", "compiled", "commit")
+"""Facts that stand with each run, and not with its environment."""
 _CURVE_POINTS = 60
 
 
@@ -188,17 +188,5 @@ def environments_of(all_cards: Sequence[Card]) -> list[Environment]:
     groups: dict[tuple[tuple[str, str], ...], list[Card]] = {}
     for card in all_cards:
         facts = environment_facts(card.session).items()
-        groups.setdefault(tuple(fact for fact in facts if fact[0] not in _PER_MODEL), []).append(card)
-    return [
-        Environment(
-            {
-                **dict(facts),
-                **{
-                    key: " or ".join(dict.fromkeys(environment_facts(card.session)[key] for card in cards))
-                    for key in _PER_MODEL
-                },
-            },
-            tuple(cards),
-        )
-        for facts, cards in groups.items()
-    ]
+        groups.setdefault(tuple(fact for fact in facts if fact[0] not in PER_RUN), []).append(card)
+    return [Environment(dict(facts), tuple(cards)) for facts, cards in groups.items()]

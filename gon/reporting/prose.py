@@ -24,7 +24,7 @@ from gon.claims.results import Comparison, Measurement
 from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting import dictionary, escape
-from gon.reporting.cards import environment_facts
+from gon.reporting.cards import PER_RUN, environment_facts
 from gon.reporting.report import Report
 from gon.reporting.svg import inline_svg
 from gon.spec import RunSpec
@@ -105,6 +105,7 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         pairing=pairing,
         tables_of_data=dictionary.TABLES,
         environment_facts=environment_facts,
+        PER_RUN=PER_RUN,
         explanations=EXPLANATIONS,
         settings_of=settings_of,
     )

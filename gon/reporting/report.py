@@ -230,3 +230,13 @@ class Report:
     def environments(self) -> list[Environment]:
         """The runs by where they were trained."""
         return environments_of(self.cards)
+
+    @cached_property
+    def environment_numbers(self) -> dict[str, int]:
+        """Which of them a run was trained in, from 1, by its digest."""
+        return {card.spec.digest: i for i, e in enumerate(self.environments, start=1) for card in e.cards}
+
+    @cached_property
+    def data(self) -> dict[str, dict[str, str]]:
+        """Digests of the data, by the titles of the data sets: runs of one data set saw the same."""
+        return {DATASETS[card.spec.dataset].title: card.run.record.data for card in self.cards}
