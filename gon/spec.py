@@ -155,12 +155,17 @@ class RunSpec:
             parts.append(ACTIVATIONS[self.activation])
         if self.inner_steps != 1:
             parts.append(f"{self.inner_steps} inner steps")
-        for key in ("width", "learning_rate", "batch_size"):
-            if getattr(self, key) != getattr(RunSpec, key):
-                parts.append(f"{key.replace('_', ' ')} {getattr(self, key):g}")
-        if self.split != "test":
-            parts.append("held-out split")
-        return ", ".join(parts)
+        return ", ".join(parts + self.unusual)
+
+    @property
+    def unusual(self) -> list[str]:
+        """In words, each of width, learning rate, batch size and split that is not the default."""
+        parts = [
+            f"{key.replace('_', ' ')} {getattr(self, key):g}"
+            for key in ("width", "learning_rate", "batch_size")
+            if getattr(self, key) != getattr(RunSpec, key)
+        ]
+        return parts + ["held-out split"] * (self.split != "test")
 
     def arguments(self) -> list[str]:
         """The spec as options of `gon train`; what has its default value is left out."""
