@@ -14,7 +14,7 @@ from gon.files import sha256_of_file, write_atomically
 from gon.runs.chain import trajectory_chain
 from gon.runs.record import Divergence, Epoch, Session, same_kind
 from gon.runs.store import RunStore
-from gon.runs.trajectory import Trajectory, load_split
+from gon.runs.trajectory import Trajectory, new_run
 from gon.spec import RunSpec
 
 CHECKPOINT_FORMATS = (5, 6)
@@ -85,14 +85,13 @@ def load_checkpoint(run: Trajectory, path: Path, store: RunStore) -> None:
             f"{path}: a checkpoint of format {found[0]!r} and run {found[1]!r}; expected format "
             f"{' or '.join(map(str, CHECKPOINT_FORMATS))} and run {run.spec.digest!r}. {_HINT}"
         )
-    if state["data"] != run.data:
-        changed = next(
-            key for key in {**state["data"], **run.data} if state["data"].get(key) != run.data.get(key)
-        )
-        raise GonError(
-            f"{path}: was trained on other data: its digest of {changed} is {state['data'].get(changed)}, "
-            f"that of the data in place {run.data.get(changed)}. {_HINT}"
-        )
+    for key in {**state["data"], **run.data}:
+        trained, in_place = state["data"].get(key), run.data.get(key)
+        if trained != in_place:
+            raise GonError(
+                f"{path}: was trained on other data: its digest of {key} is {trained}, that of the data in "
+                f"place {in_place}. {_HINT}"
+            )
     restore(run, state)
     losses = run.losses(len(run.step_losses))
     for epochs in store.recorded(run.spec.digest):
@@ -119,8 +118,4 @@ def check_checkpoint(spec: RunSpec, store: RunStore) -> None:
     """
     path = store.checkpoint_path(spec)
     if path.exists():
-        train_images, validation_images, digests = load_split(spec)
-        run = Trajectory(
-            spec, train_images, validation_images, device="cpu", origin_pass="fast", digests=digests
-        )
-        load_checkpoint(run, path, store)
+        load_checkpoint(new_run(spec), path, store)

@@ -1,7 +1,6 @@
 """Training: from a spec to a trajectory, continued from its checkpoint where there is one."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +14,7 @@ from gon.runs.process import prepare_process, require_device, session_of
 from gon.runs.progress import ProgressWriter
 from gon.runs.record import RunRecord
 from gon.runs.store import RunStore
-from gon.runs.trajectory import Trajectory, load_split
+from gon.runs.trajectory import Trajectory, load_split, new_run
 from gon.science.evaluation import evaluate
 from gon.science.gon import ORIGIN_PASSES
 from gon.science.images import make_images
@@ -99,23 +98,13 @@ def _train(
     evaluations: Sequence[str],
 ) -> None:
     prepare_process(threads)
-    train_images, validation_images, digests = load_split(spec)
-    new_run = functools.partial(
-        Trajectory,
-        spec,
-        train_images,
-        validation_images,
-        device=device,
-        origin_pass=origin_pass,
-        digests=digests,
-    )
-    run, keep_state = new_run(), True
+    run, keep_state = new_run(spec, device, origin_pass), True
     checkpoint = store.checkpoint_path(spec)
     if checkpoint.exists():
         load_checkpoint(run, checkpoint, store)
         if len(run.history) > epochs or (run.diverged and run.diverged.epoch > epochs):
             # What the model was then is gone: train the shorter run again, and keep the longer one.
-            run, keep_state = new_run(), False
+            run, keep_state = new_run(spec, device, origin_pass), False
     try:
         _continue(run, epochs, store, keep_state, evaluations)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -199,7 +188,7 @@ def _continue(
             _evaluate(_save_record(run, done, store, keep_state), store, evaluations)
         if done >= epochs or run.diverged:
             break
-        run.train_epoch(progress)
+        run.train_epoch(progress.update)
         session = dataclasses.replace(
             session,
             last_epoch=run.diverged.epoch if run.diverged else len(run.history),
