@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gon.catalogue import ACTIVATIONS, DATASETS, MILESTONES
-from gon.claims.params import RECORDS
-from gon.claims.study import PlannedRun, Study
+from gon.claims.params import RECORDS, Request
+from gon.claims.study import Study
 from gon.files import PROJECT, make_folder, write_atomically
 from gon.runs.progress import read_progress
 from gon.runs.record import Epoch
@@ -49,7 +49,7 @@ class Task:
     """One run up to a number of epochs, as it is due in the order of the stages."""
 
     stage: int
-    run: PlannedRun
+    run: Request
     """What is trained, and evaluated with each of its records."""
     epochs: int
     start: int
