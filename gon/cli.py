@@ -179,7 +179,6 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
         "--epochs", type=_positive, required=True, help="epochs in all, those already trained included"
     )
     command.add_argument("--store", type=Path, required=True, help="folder of the runs")
-    command.add_argument("--threads", type=_positive, default=1, help="threads of the process (default: 1)")
     for field in dataclasses.fields(RunSpec):
         kind = int if field.default is None else type(field.default)
         unset = "the model's present version" if field.name == "numerics" else "all"
@@ -248,7 +247,6 @@ def _train(options: argparse.Namespace) -> int:
         spec,
         options.epochs,
         RunStore(options.store),
-        threads=options.threads,
         device=options.device,
         origin_pass=options.origin_pass,
         evaluations=options.evaluations,
@@ -267,7 +265,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from gon.runs.train import evaluate_run
 
     store = RunStore(options.store)
-    evaluate_run(spec, options.epochs, store, options.evaluation, threads=options.threads)
+    evaluate_run(spec, options.epochs, store, options.evaluation)
     print(f"{spec.label}, {EVALUATIONS[options.evaluation]}:")
     for name, value in store.load_evaluation(spec, options.epochs, options.evaluation).items():
         print(f"{options.evaluation} {name}: {value:.6g}")

@@ -63,11 +63,6 @@ def read_progress(path: Path) -> Progress | None:
         return None
 
 
-def now() -> float:
-    """The time that progress is measured in."""
-    return time.time()
-
-
 _PROGRESS_SECONDS = 1.0
 
 

@@ -16,7 +16,6 @@ from gon.runs.record import RunRecord
 from gon.runs.store import RunStore
 from gon.runs.trajectory import Trajectory, load_split, new_run
 from gon.science.evaluation import evaluate
-from gon.science.gon import ORIGIN_PASSES
 from gon.science.images import make_images
 from gon.science.models import build_model
 from gon.spec import RunSpec
@@ -27,7 +26,6 @@ def train(
     epochs: int,
     store: RunStore,
     *,
-    threads: int = 1,
     device: str = "cpu",
     origin_pass: str = "fast",
     evaluations: Sequence[str] = (),
@@ -46,8 +44,6 @@ def train(
         Epochs in all, those already trained included; at least 1.
     store
         Where runs lie.
-    threads
-        Threads of the process. Equal numbers are only promised for equal thread counts.
     device
         "cpu" or "cuda".
     origin_pass
@@ -72,8 +68,6 @@ def train(
         memory of the device does not suffice.
     """
     require_device(device)
-    if origin_pass not in ORIGIN_PASSES:
-        raise UsageError(f"origin_pass: {origin_pass!r} is not known; allowed are {', '.join(ORIGIN_PASSES)}")
     if epochs != spec.epochs_at(epochs):
         raise UsageError(
             f"epochs: {epochs} is not allowed for the model {spec.model!r}, which is computed in one pass; "
@@ -81,7 +75,7 @@ def train(
         )
     with store.lock(spec):
         if not store.has(spec, epochs):
-            _train(spec, epochs, store, threads, device, origin_pass, evaluations)
+            _train(spec, epochs, store, device, origin_pass, evaluations)
         for recorded in store.recorded(spec.digest):
             if recorded <= epochs:
                 _evaluate(store.load(spec, recorded), store, evaluations)
@@ -89,15 +83,9 @@ def train(
 
 
 def _train(
-    spec: RunSpec,
-    epochs: int,
-    store: RunStore,
-    threads: int,
-    device: str,
-    origin_pass: str,
-    evaluations: Sequence[str],
+    spec: RunSpec, epochs: int, store: RunStore, device: str, origin_pass: str, evaluations: Sequence[str]
 ) -> None:
-    prepare_process(threads)
+    prepare_process()
     run, keep_state = new_run(spec, device, origin_pass), True
     checkpoint = store.checkpoint_path(spec)
     if checkpoint.exists():
@@ -132,7 +120,7 @@ def _save_record(run: Trajectory, epochs: int, store: RunStore, keep_state: bool
     return store.save(record, run.losses(record.diverged.epoch if record.diverged else epochs))
 
 
-def evaluate_run(spec: RunSpec, epochs: int, store: RunStore, evaluation: str, *, threads: int = 1) -> None:
+def evaluate_run(spec: RunSpec, epochs: int, store: RunStore, evaluation: str) -> None:
     """Evaluate a recorded run in a further way, and keep the result beside its record.
 
     Parameters
@@ -143,8 +131,6 @@ def evaluate_run(spec: RunSpec, epochs: int, store: RunStore, evaluation: str, *
         Where it lies.
     evaluation
         One of `gon.catalogue.EVALUATIONS`.
-    threads
-        Threads of the process.
 
     Raises
     ------
@@ -152,7 +138,7 @@ def evaluate_run(spec: RunSpec, epochs: int, store: RunStore, evaluation: str, *
         If the run has no record or no weights at that number of epochs.
     """
     with store.lock(spec):
-        prepare_process(threads)
+        prepare_process()
         _evaluate(store.load(spec, epochs), store, [evaluation])
 
 

@@ -86,11 +86,6 @@ class Trajectory:
         self.sessions: list[Session] = []
         self.diverged: Divergence | None = None
 
-    @property
-    def parameters(self) -> int:
-        """Number of trained parameters."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
-
     def step(self, batch: Tensor) -> Tensor:
         """Take one optimiser step on the images of a batch, given by their indices [batch_size].
 
@@ -215,7 +210,7 @@ class Trajectory:
         return RunRecord(
             spec=self.spec,
             epochs=epochs,
-            parameters=self.parameters,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
             data=self.data,
             history=self.history[:epochs],
             sessions=[

@@ -33,27 +33,17 @@ def running_validation_loss(model: Model, images: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to evaluate a trained model.
-
-    Attributes
-    ----------
-    name
-        Unique name.
-    statistics
-        Batch norms use those of the batch at hand, or the running ones of the training.
-    batch_size
-        Images per batch; None for the training batch size.
-    divisor
-        The inner loss is a mean over the training batch size, or naively over the batch at hand.
-    start
-        Standard deviation of the normal noise at which the latent starts, in place of the origin.
-    """
+    """A way to evaluate a trained model."""
 
     name: str
     statistics: Literal["batch", "running"] = "batch"
+    """Batch norms use those of the batch at hand, or the running ones of the training."""
     batch_size: int | None = None
+    """Images per batch; None for the training batch size."""
     divisor: Literal["training", "batch"] = "training"
+    """The inner loss is a mean over the training batch size, or naively over the batch at hand."""
     start: float = 0.0
+    """Standard deviation of the normal noise at which the latent starts, in place of the origin."""
 
 
 RUNNING_STATISTICS = Protocol("running_statistics", statistics="running")
