@@ -23,7 +23,7 @@ from gon.data import prepared as data
 from gon.errors import GonError
 from gon.runs import provenance
 from gon.runs.chain import Losses, trajectory_chain
-from gon.runs.checkpoint import check_checkpoint
+from gon.runs.checkpoint import load_checkpoint
 from gon.runs.process import prepare_process, session_of
 from gon.runs.record import RunRecord, differing_kind, same_kind
 from gon.runs.store import RunStore, read_record
@@ -87,11 +87,12 @@ def check_store(store: RunStore, digests: Sequence[str] | None = None) -> tuple[
             except GonError as error:
                 damaged.append(Check(f"{folder}/{path.name}", "damaged", str(error)))
         longest += records[-1:]
-        if records and len(records) == len(recorded):
-            try:
-                check_checkpoint(records[-1].spec, store)
+        checkpoint = store.root / folder / "checkpoint.pt"
+        if records and len(records) == len(recorded) and checkpoint.exists():
+            try:  # as a longer training would
+                load_checkpoint(new_run(records[-1].spec), checkpoint, store)
             except GonError as error:
-                damaged.append(Check(f"{folder}/checkpoint.pt", "damaged", str(error)))
+                damaged.append(Check(f"{folder}/{checkpoint.name}", "damaged", str(error)))
     return longest, damaged
 
 

@@ -224,8 +224,8 @@ class ClaimParams(Strict):
             extent = grid.at.get(budget.name, Extent())
             epochs = budget.chosen("epochs", extent.epochs)
             seeds = list(range(budget.chosen("seeds", extent.seeds)))
-            for spec in self._specs({"seed": seeds, **grid.settings}, budget):
-                left_out = None
+            for settings in self._combinations({"seed": seeds, **grid.settings}):
+                spec, left_out = self._spec(settings, budget), None
                 if not grid.belongs_to(budget):
                     left_out = f"not part of the budget {budget.name}, but of {', '.join(grid.budgets or ())}"
                 elif not DATASETS[spec.dataset].required:
@@ -250,32 +250,31 @@ class ClaimParams(Strict):
             requests.append(request)
         return requests
 
-    def _specs(self, settings: Settings, budget: Budget) -> Iterator[RunSpec]:
-        """A spec for every combination of the settings, of as many images as the budget has."""
+    def _spec(self, settings: Settings, budget: Budget) -> RunSpec:
+        """The spec of settings that are values, of as many images as the budget has."""
         images = {"train_images": budget.train_images, "validation_images": budget.validation_images}
-        for chosen in self._combinations(settings):
-            if chosen.get("model") in EXACT_MODELS:
-                chosen["seed"] = RunSpec.seed  # every seed would give the same
-            try:
-                yield RunSpec.from_mapping(images | chosen)
-            except UsageError as error:
-                raise UsageError(f"claim {self.name} (params/claims/{self.name}.yaml): {error}") from error
+        if settings.get("model") in EXACT_MODELS:
+            settings = settings | {"seed": RunSpec.seed}  # every seed would give the same
+        try:
+            return RunSpec.from_mapping(images | settings)
+        except UsageError as error:
+            raise UsageError(f"claim {self.name} (params/claims/{self.name}.yaml): {error}") from error
 
     def pairs(self, rule: Rule, budget: Budget) -> list[tuple[RunSpec, RunSpec]]:
         """The settings that a rule compares: published to be lower and higher, each with the first seed."""
         compare, found = rule.compare, []
         for within in self._combinations(compare.within):
+            sides: Iterable[tuple[Settings, Settings]]
             if compare.falling:
                 row = self._combinations(compare.falling)
-                sides = [(low, high) for high, low in itertools.pairwise(row)]
+                sides = zip(row[1:], row, strict=False)
             else:
-                sides = list(
-                    itertools.product(self._combinations(compare.lower), self._combinations(compare.higher))
-                )
+                lower, higher = self._combinations(compare.lower), self._combinations(compare.higher)
+                sides = itertools.product(lower, higher)
             for low, high in sides:
-                ((first,), (second,)) = (list(self._specs(within | side, budget)) for side in (low, high))
-                if first != second:
-                    found.append((first, second))
+                pair = self._spec(within | low, budget), self._spec(within | high, budget)
+                if pair[0] != pair[1]:
+                    found.append(pair)
         return found
 
     def check_rules(self, budget: Budget, source: str) -> None:
@@ -307,14 +306,9 @@ class ClaimParams(Strict):
         for grid in self.runs if named else ():
             for seed in self._values(grid.settings.get("seed", [])):
                 if not isinstance(seed, int) or seed >= named:
-                    allowed = f"0 to {named - 1}"
                     raise UsageError(
-                        f"{source}: runs.seed: {seed!r} is named by no rule; allowed are {allowed}"
+                        f"{source}: runs.seed: {seed!r} is named by no rule; allowed are 0 to {named - 1}"
                     )
-
-    def specs(self, budget: Budget) -> list[RunSpec]:
-        """The runs that the claim asks for at a budget."""
-        return [request.spec for request in self.requests(budget) if request.left_out is None]
 
     def _values(self, value: Any) -> list[Any]:
         if isinstance(value, str) and value.startswith("$"):

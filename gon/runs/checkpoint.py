@@ -14,8 +14,7 @@ from gon.files import sha256_of_file, write_atomically
 from gon.runs.chain import trajectory_chain
 from gon.runs.record import Divergence, Epoch, Session, same_kind
 from gon.runs.store import RunStore
-from gon.runs.trajectory import Trajectory, new_run
-from gon.spec import RunSpec
+from gon.runs.trajectory import Trajectory
 
 CHECKPOINT_FORMATS = (5, 6)
 """Those that can be continued; the last is written. In 5, epochs and sessions have the fields of record
@@ -106,16 +105,3 @@ def load_checkpoint(run: Trajectory, path: Path, store: RunStore) -> None:
                 f"{path}: altered after it was written: its SHA-256 is {sha256}, {record} says {expected}. "
                 f"{_HINT}"
             )
-
-
-def check_checkpoint(spec: RunSpec, store: RunStore) -> None:
-    """Read the checkpoint of a run, if it has one, as a longer training would; nothing is changed.
-
-    Raises
-    ------
-    GonError
-        If it is damaged, or disagrees with the data or a record.
-    """
-    path = store.checkpoint_path(spec)
-    if path.exists():
-        load_checkpoint(new_run(spec), path, store)

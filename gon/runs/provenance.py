@@ -50,17 +50,15 @@ def _processor() -> dict[str, str | int]:
     The name alone does not tell two generations apart: several call themselves "AMD EPYC".
     """
     found: dict[str, str | int] = {}
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = (part.strip() for part in line.partition(":"))
-            if key in _CPUINFO:
-                found[_CPUINFO[key]] = int(value) if value.isdigit() else value
-            elif key == "flags":
-                found["instruction_sets"] = " ".join(sorted(f for f in value.split() if _VECTOR.match(f)))
-            elif not key and found:  # the next core
-                break
-    except OSError:
-        pass
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []:
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if key in _CPUINFO:
+            found[_CPUINFO[key]] = int(value) if value.isdigit() else value
+        elif key == "flags":
+            found["instruction_sets"] = " ".join(sorted(f for f in value.split() if _VECTOR.match(f)))
+        elif not key and found:  # the next core
+            break
     return {"processor": platform.processor() or platform.machine(), **found}
 
 
@@ -96,15 +94,9 @@ def peak_memory_mib() -> float:
 
 def commit() -> str | None:
     """Commit of the project, with "+changes" where the work tree differs from it; None outside git."""
-    root = str(PROJECT)
-
-    def git(*arguments: str) -> str:
-        result = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True)
-        return result.stdout.strip()
-
+    command = ["git", "-C", str(PROJECT), "describe", "--always", "--exclude=*", "--abbrev=12"]
     try:
-        revision = git("rev-parse", "--short=12", "HEAD")
-        changed = git("status", "--porcelain", "--untracked-files=no")
+        done = subprocess.run([*command, "--dirty=+changes"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return f"{revision}+changes" if changed else revision
+    return done.stdout.strip()

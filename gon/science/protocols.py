@@ -13,24 +13,6 @@ from gon.science.method import origin_latent
 from gon.science.model import Model
 
 
-def running_validation_loss(model: Model, images: Tensor) -> float:
-    """Mean summed squared error per image over all images, with the running statistics of the training.
-
-    The protocol that a model with an encoder is used by. The report's, see `validation_loss`, is the
-    only one that a Gradient Origin Network is trained for.
-
-    Parameters
-    ----------
-    model
-        The model; it is left as it was.
-    images
-        uint8 images [n, channels, height, width].
-    """
-    loss = by_protocol(model, images, RUNNING_STATISTICS)
-    assert loss is not None  # this protocol means something for every model
-    return loss
-
-
 @dataclass(frozen=True)
 class Protocol:
     """A way to evaluate a trained model."""
@@ -75,6 +57,16 @@ def by_protocol(model: Model, images: Tensor, protocol: Protocol) -> float | Non
     if of_the_gradient and not isinstance(model, GradientOriginNetwork):
         return None
     return validation_loss(model, images, batch_size=protocol.batch_size, reconstruct=reconstruct)
+
+
+def running_validation_loss(model: Model, images: Tensor) -> float:
+    """Validation loss with the running statistics of the training, as a model with an encoder is used.
+
+    See `validation_loss`, whose protocol is the only one that a Gradient Origin Network is trained for.
+    """
+    loss = by_protocol(model, images, RUNNING_STATISTICS)
+    assert loss is not None  # this protocol means something for every model
+    return loss
 
 
 def _gon_by_protocol(
