@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -170,7 +171,7 @@ def retrain(record: RunRecord, store: RunStore, epochs: int, steps: int | None, 
     equal = (
         losses.tobytes() == recorded.tobytes()
         and chain == record.chain[:links]
-        and _divergence(run, total) == _divergence(record, total)
+        and (np.flatnonzero(~np.isfinite(losses)) + 1)[:1].tolist() == _divergence(record, total)
     )
     compared = f"{len(losses)} steps"
     if steps is None:
@@ -185,12 +186,12 @@ def retrain(record: RunRecord, store: RunStore, epochs: int, steps: int | None, 
     return Check(spec.label, "differs", f"{found}, on the same kind of machine, where not a bit may differ")
 
 
-def _divergence(run: Trajectory | RunRecord, steps: int) -> int | None:
-    """The step at which it diverged, if that is among the first so many."""
-    if run.diverged is None:
-        return None
-    step = (run.diverged.epoch - 1) * run.spec.steps_per_epoch + run.diverged.step
-    return step if step <= steps else None
+def _divergence(record: RunRecord, steps: int) -> list[int]:
+    """The step at which its loss stopped being finite, if that is among the first so many."""
+    if record.diverged is None:
+        return []
+    step = (record.diverged.epoch - 1) * record.spec.steps_per_epoch + record.diverged.step
+    return [step] if step <= steps else []
 
 
 def _deviation(run: Trajectory, losses: Losses, record: RunRecord, recorded: Losses) -> float:
