@@ -1,66 +1,46 @@
 """What there is to choose from: data sets, activations and models, by name. Imports nothing heavy."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
 
 @dataclass(frozen=True)
 class Archive:
-    """The tar archive in which the makers publish a data set; unpacked, it gives the data set's folder.
-
-    Attributes
-    ----------
-    file
-        Its name, on the mirrors and in the data folder.
-    md5
-        MD5 digest of the archive as it is, compressed.
-    """
+    """The tar archive in which the makers publish a data set; unpacked, it gives the data set's folder."""
 
     file: str
+    """Its name, on the mirrors and in the data folder."""
     md5: str
+    """MD5 digest of the archive as it is, compressed."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One image data set as its makers publish it.
-
-    Attributes
-    ----------
-    name
-        The name used in parameter files and on the command line.
-    title
-        The name as it is printed.
-    required
-        Whether the report is not made without it. One that is not required is left out of the
-        report where it cannot be had.
-    channels
-        Colour channels per image.
-    train_images, validation_images
-        Images in the published training and test split. The test split serves as validation
-        split, because the authors' code trains on all training images.
-    folder
-        Folder of the published files inside the data folder; torchvision expects its data sets there.
-    md5
-        MD5 digest of each uncompressed file that is needed, by file name.
-    mirrors
-        Where the makers and torchvision publish the files: each gzipped, or together as `archive`.
-    largest_file
-        Bytes; no file is larger, compressed or not, and more than this is not taken from anyone.
-    archive
-        The archive that the files come in, if they do not come one by one.
-    """
+    """One image data set as its makers publish it."""
 
     name: str
+    """The name used in parameter files and on the command line."""
     title: str
+    """The name as it is printed."""
     required: bool
+    """Whether the report is not made without it; else it is left out where it cannot be had."""
     channels: int
+    """Colour channels per image."""
     train_images: int
     validation_images: int
+    """Images in the published test split; it serves as validation split, because the authors' code trains on
+    all training images."""
     folder: str
+    """Folder of the published files inside the data folder; torchvision expects its data sets there."""
     md5: dict[str, str]
+    """MD5 digest of each uncompressed file that is needed, by file name."""
     mirrors: tuple[str, ...]
+    """Where the makers and torchvision publish the files: each gzipped, or together as `archive`."""
     largest_file: int
+    """Bytes; no file is larger, compressed or not, and more than this is not taken from anyone."""
     archive: Archive | None = None
+    """The archive that the files come in, if they do not come one by one."""
 
 
 DATASETS = {
@@ -160,72 +140,50 @@ MILESTONES = (1, 5, 50, 200, 500)
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model: what there is to know of it without building it.
-
-    Attributes
-    ----------
-    name
-        The name used in parameter files and on the command line.
-    title
-        The name as it is printed.
-    numerics
-        Version of its arithmetic, raised by hand whenever a change moves the numbers of its runs
-        (tests/test_science.py notices). It is part of a run's digest: raising it makes the runs of that
-        model train anew, and a change of code that leaves the arithmetic alone, a comment say, retrains
-        nothing. Those of `gon` and `gon_detached` are frozen: the reference records rest on them.
-    implementation
-        Its class, as "module:class"; only `gon.science.models.build_model` imports it.
-    unused
-        Settings that it does not have. They keep their default, so that no two digests mean the same.
-    exact
-        Computed in one pass, not trained: the same at every number of epochs, from every seed.
-    has_encoder
-        It has an encoder, and can be validated with the running statistics of its batch norms too; for GON
-        these would change the inner gradient by orders of magnitude.
-    validated_at_milestones
-        Its validation costs more than an epoch of training, and is made at `MILESTONES` only.
-    origin_passes
-        Its latent is the gradient at the origin of the plain decoder, which has a plain and a fast form.
-    decodes_latent
-        The convolutional decoder takes z itself, with no further map in between.
-    parameter_formula
-        What its trained parameters are those of; None where no formula is given.
-    """
+    """One model: what there is to know of it without building it."""
 
     name: str
+    """The name used in parameter files and on the command line."""
     title: str
+    """The name as it is printed."""
     numerics: int
+    """Version of its arithmetic, raised by hand whenever a change moves the numbers of its runs
+    (tests/test_science.py notices). It is part of a run's digest: raising it makes the runs of that model
+    train anew, and a change of code that leaves the arithmetic alone, a comment say, retrains nothing. Those
+    of `gon` and `gon_detached` are frozen: the reference records rest on them."""
     implementation: str
+    """Its class, as "module:class"; only `gon.science.models.build_model` imports it."""
     unused: tuple[str, ...] = ()
+    """Settings that it does not have. They keep their default, so that no two digests mean the same."""
     exact: bool = False
+    """Computed in one pass, not trained: the same at every number of epochs, from every seed."""
     has_encoder: bool = False
+    """It has an encoder, and can be validated with the running statistics of its batch norms too; for GON
+    these would change the inner gradient by orders of magnitude."""
     validated_at_milestones: bool = False
+    """Its validation costs more than an epoch of training, and is made at `MILESTONES` only."""
     origin_passes: bool = False
+    """Its latent is the gradient at the origin of the plain decoder, which has a plain and a fast form."""
     decodes_latent: bool = False
+    """The convolutional decoder takes z itself, with no further map in between."""
     parameter_formula: Literal["decoder", "decoder and encoder"] | None = None
+    """What its trained parameters are those of; None where no formula is given."""
 
 
+_GON = ModelEntry(
+    name="gon",
+    title="GON",
+    numerics=3,
+    implementation="gon.science.gon:GradientOriginNetwork",
+    origin_passes=True,
+    decodes_latent=True,
+    parameter_formula="decoder",
+)
 MODELS = {
     entry.name: entry
     for entry in (
-        ModelEntry(
-            name="gon",
-            title="GON",
-            numerics=3,
-            implementation="gon.science.gon:GradientOriginNetwork",
-            origin_passes=True,
-            decodes_latent=True,
-            parameter_formula="decoder",
-        ),
-        ModelEntry(
-            name="gon_detached",
-            title="detached GON",
-            numerics=3,
-            implementation="gon.science.gon:GradientOriginNetwork",
-            origin_passes=True,
-            decodes_latent=True,
-            parameter_formula="decoder",
-        ),
+        _GON,
+        dataclasses.replace(_GON, name="gon_detached", title="detached GON"),
         ModelEntry(
             name="autoencoder",
             title="autoencoder",

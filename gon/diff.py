@@ -1,8 +1,7 @@
 """Two reports side by side: what differs in their settings, numbers, verdicts and environments."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -22,26 +21,30 @@ ABSENT = "–"
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two.
-
-    Attributes
-    ----------
-    name
-        As it was given.
-    study
-        Its budget and claims.
-    claims
-        What its claims found, by name.
-    """
+    """One of the two."""
 
     name: str
+    """As it was given."""
     study: Study
     claims: dict[str, JudgedClaim]
+    """What its claims found, by name."""
 
     @property
     def runs(self) -> dict[str, Run]:
         """Its runs by their digests."""
         return {run.spec.digest: run for claim in self.claims.values() for run in claim.runs}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing as it is on one side: what it is, and how it is shown."""
+
+    what: str = field(compare=False)
+    shown: str
+    exact: object = None
+    """What is compared beside what is shown, where that is rounded or shortened."""
+    value: float | None = None
+    """The number itself, where a relative change means something."""
 
 
 @dataclass(frozen=True)
@@ -87,88 +90,66 @@ def read_side(name: str) -> Side:
 
 def compare(first: Side, second: Side) -> dict[str, list[Row]]:
     """What differs between two sides: a list of rows under each heading; empty lists if nothing does."""
+    # What only one has is said once, by its name, and not again by all that belongs to it.
+    claims = first.claims.keys() & second.claims.keys()
+    datasets = {run.spec.dataset for run in first.runs.values()}
+    datasets &= {run.spec.dataset for run in second.runs.values()}
+    found = {}
+    for heading, facts in (
+        ("Settings", lambda side: _settings(side, claims)),
+        ("Numbers", lambda side: _numbers(side, claims)),
+        ("Verdicts", lambda side: _verdicts(side, claims)),
+        ("Environment", lambda side: _environment(side, datasets)),
+        ("Runs", _runs),
+    ):
+        ours, theirs = facts(first), facts(second)
+        found[heading] = [
+            _row(ours.get(key), theirs.get(key))
+            for key in dict.fromkeys([*ours, *theirs])
+            if ours.get(key) != theirs.get(key)
+        ]
+    return found
+
+
+def _row(a: Fact | None, b: Fact | None) -> Row:
+    known = a or b
+    assert known is not None
+    first, second = (fact.shown if fact and fact.shown else ABSENT for fact in (a, b))
+    if a is None or b is None or not a.value or b.value is None:
+        return Row(known.what, first, second)
+    return Row(known.what, first, second, change(b.value / a.value - 1))
+
+
+def _settings(side: Side, claims: Set[str]) -> dict[str, Fact]:
+    budget = side.study.budget
+    facts = {
+        "budget": budget.name,
+        "epochs": budget.epochs,
+        "seeds": budget.seeds,
+        "all images": "yes" if all(run.spec.uses_all_images for run in side.runs.values()) else "no",
+        "changed by hand": "; ".join(budget.overrides),
+    }
+    for name, claim in side.claims.items():
+        if name in claims:
+            facts |= {f"{name}.{key}": value for key, value in claim.params.parameters.items()}
+            facts |= {f"{name}: rule {rule.name}": words.terms(rule) for rule in claim.params.rules}
+        else:
+            facts[f"claim {name}"] = "present"
+    return {what: Fact(what, str(value)) for what, value in facts.items()}
+
+
+def _numbers(side: Side, claims: Set[str]) -> dict[str, Fact]:
     return {
-        "Settings": _settings(first, second),
-        "Numbers": _per_claim(first, second, _numbers),
-        "Verdicts": _per_claim(first, second, _verdicts),
-        "Environment": _environment(first, second),
-        "Runs": _runs(first, second),
+        f"{name}/{m.name}": Fact(
+            f"{name}: {m.label}, {m.quantity}", _number(m), (m.value, m.interval, m.note), m.value
+        )
+        for name, claim in side.claims.items()
+        if name in claims
+        for m in claim.measurements
     }
 
 
-def _differing(values: Sequence[tuple[object, ...]]) -> list[Row]:
-    """Rows for those of (what, first, second) whose sides differ."""
-
-    def shown(value: object) -> str:
-        return ABSENT if value is None or value == "" else str(value)
-
-    return [Row(str(what), shown(a), shown(b)) for what, a, b in values if a != b]
-
-
-def _settings(first: Side, second: Side) -> list[Row]:
-    sides = first, second
-    budgets = [side.study.budget for side in sides]
-    rows = _differing(
-        [
-            ("budget", *(budget.name for budget in budgets)),
-            ("epochs", *(budget.epochs for budget in budgets)),
-            ("seeds", *(budget.seeds for budget in budgets)),
-            ("all images", *("yes" if _uses_all_images(side) else "no" for side in sides)),
-            ("changed by hand", *("; ".join(budget.overrides) for budget in budgets)),
-        ]
-    )
-    for name in dict.fromkeys([*first.claims, *second.claims]):
-        if name not in first.claims or name not in second.claims:
-            rows.append(
-                Row(f"claim {name}", *("present" if name in side.claims else ABSENT for side in sides))
-            )
-            continue
-        a, b = (side.claims[name].params for side in sides)
-        keys = dict.fromkeys([*a.parameters, *b.parameters])
-        rows += _differing([(f"{name}.{key}", a.parameters.get(key), b.parameters.get(key)) for key in keys])
-        for rule in dict.fromkeys(rule.name for params in (a, b) for rule in params.rules):
-            versions = [
-                next((words.terms(r) for r in params.rules if r.name == rule), None) for params in (a, b)
-            ]
-            rows += _differing([(f"{name}: rule {rule}", *versions)])
-    return rows
-
-
-def _uses_all_images(side: Side) -> bool:
-    return all(run.spec.uses_all_images for run in side.runs.values())
-
-
-def _per_claim(
-    first: Side, second: Side, compare_claim: Callable[[JudgedClaim, JudgedClaim], list[Row]]
-) -> list[Row]:
-    shared = [name for name in first.claims if name in second.claims]
-    return [
-        dataclasses.replace(row, what=f"{name}: {row.what}")
-        for name in shared
-        for row in compare_claim(first.claims[name], second.claims[name])
-    ]
-
-
-def _numbers(first: JudgedClaim, second: JudgedClaim) -> list[Row]:
-    ours = {m.name: m for m in first.measurements}
-    theirs = {m.name: m for m in second.measurements}
-    rows = []
-    for name in dict.fromkeys([*ours, *theirs]):
-        a, b = ours.get(name), theirs.get(name)
-        if a is not None and b is not None and (a.value, a.interval, a.note) == (b.value, b.interval, b.note):
-            continue
-        known = a or b
-        assert known is not None
-        note = ""
-        if a is not None and b is not None and a.value and b.value is not None:
-            note = change(b.value / a.value - 1)
-        rows.append(Row(f"{known.label}, {known.quantity}", _number(a), _number(b), note))
-    return rows
-
-
-def _number(measurement: Measurement | None) -> str:
-    if measurement is None:
-        return ABSENT
+def _number(measurement: Measurement) -> str:
     if measurement.value is None:
         return measurement.note or ABSENT
     text = number(measurement.value)
@@ -178,68 +159,42 @@ def _number(measurement: Measurement | None) -> str:
     return f"{text}, n = {measurement.seeds}" if measurement.seeds > 1 else text
 
 
-def _verdicts(first: JudgedClaim, second: JudgedClaim) -> list[Row]:
-    ours, theirs = ({v.rule.name: v for v in result.verdicts} for result in (first, second))
-    rows = []
-    for name in dict.fromkeys([*ours, *theirs]):
-        shown = [words.in_short(side[name]) if name in side else None for side in (ours, theirs)]
-        known = ours.get(name) or theirs[name]
-        rows += _differing([(known.rule.statement, *shown)])
-    return rows
+def _verdicts(side: Side, claims: Set[str]) -> dict[str, Fact]:
+    facts = {}
+    for name, claim in side.claims.items():
+        for verdict in claim.verdicts if name in claims else ():
+            shown = words.in_short(verdict)
+            facts[f"{name}/{verdict.rule.name}"] = Fact(f"{name}: {verdict.rule.statement}", shown)
+    return facts
 
 
-def _environment(first: Side, second: Side) -> list[Row]:
-    shared = {run.spec.dataset for run in first.runs.values()} & {
-        run.spec.dataset for run in second.runs.values()
-    }
-
-    def facts(run: Run) -> dict[str, object]:
-        session = run.record.sessions[-1]
-        # Data that only one side uses show in the claims and runs that only one side has.
-        data = run.record.data if run.spec.dataset in shared else {}
-        return {
+def _environment(side: Side, datasets: Set[str]) -> dict[str, Fact]:
+    found: dict[str, set[str]] = {}
+    for run in side.runs.values():
+        session, dataset = run.record.sessions[-1], run.spec.dataset
+        # The beginning is enough to tell two digests apart.
+        digests = {f"{dataset}: {name}": digest[:12] for name, digest in run.record.data.items()}
+        facts = {
             **session.machine,
             **session.versions,
             "device": session.device,
             "threads": session.threads,
             "commit": session.commit,
-            # The beginning is enough to tell two digests apart.
-            **{f"{run.spec.dataset}: {name}": digest[:12] for name, digest in data.items()},
+            **(digests if dataset in datasets else {}),
         }
-
-    def every(side: Side) -> dict[str, str]:
-        found: dict[str, set[str]] = {}
-        for run in side.runs.values():
-            for key, value in facts(run).items():
-                found.setdefault(key, set()).add(str(value))
-        return {key: ", ".join(sorted(values)) for key, values in found.items()}
-
-    ours, theirs = every(first), every(second)
-    keys = dict.fromkeys([*ours, *theirs])
-    return _differing([(key, ours.get(key), theirs.get(key)) for key in keys])
+        for key, value in facts.items():
+            found.setdefault(key, set()).add(str(value))
+    return {key: Fact(key, ", ".join(sorted(values))) for key, values in found.items()}
 
 
-def _runs(first: Side, second: Side) -> list[Row]:
-    ours, theirs = first.runs, second.runs
-    rows = [
-        Row(
-            run.spec.label,
-            "present" if digest in ours else ABSENT,
-            "present" if digest in theirs else ABSENT,
-        )
-        for digest, run in (ours | theirs).items()
-        if (digest in ours) != (digest in theirs)
-    ]
-    for digest in ours.keys() & theirs.keys():
-        # What a run gave, whenever and however fast it was trained.
-        if ours[digest].record.trajectory != theirs[digest].record.trajectory:
-            rows.append(Row(ours[digest].spec.label, _run(ours[digest]), _run(theirs[digest])))
-    return sorted(rows, key=lambda row: row.what)
-
-
-def _run(run: Run) -> str:
-    outcome = run.diverged or f"validation loss {number(run.value('validation_loss'))}"
-    return f"{counted(run.record.epochs, 'epoch')}, {outcome}"
+def _runs(side: Side) -> dict[str, Fact]:
+    """What each run gave, whenever and however fast it was trained."""
+    facts = {}
+    for digest, run in sorted(side.runs.items(), key=lambda entry: entry[1].spec.label):
+        outcome = run.diverged or f"validation loss {number(run.value('validation_loss'))}"
+        shown = f"{counted(run.record.epochs, 'epoch')}, {outcome}"
+        facts[digest] = Fact(run.spec.label, shown, run.record.trajectory)
+    return facts
 
 
 def print_comparison(first: Side, second: Side) -> bool:
@@ -247,20 +202,18 @@ def print_comparison(first: Side, second: Side) -> bool:
     console, found = Console(), compare(first, second)
     # Not in the heads of the columns, which are too narrow for the path of a folder.
     print(f"A: {first.name}\nB: {second.name}")
-    for heading, rows in found.items():
-        if not rows:
-            continue
+    differing = {heading: rows for heading, rows in found.items() if rows}
+    for heading, rows in differing.items():
         table = Table("", "A", "B", title=heading, title_justify="left")
-        if any(row.note for row in rows):
+        noted = any(row.note for row in rows)
+        if noted:
             table.add_column("change", justify="right")
         for row in rows:
-            cells = [row.what, row.first, row.second, *([row.note] if len(table.columns) > 3 else [])]
-            table.add_row(*cells)
+            table.add_row(row.what, row.first, row.second, *([row.note] if noted else []))
         console.print(table, markup=False)
-    unchanged = [heading.lower() for heading, rows in found.items() if not rows]
-    differing = {heading: len(rows) for heading, rows in found.items() if rows}
-    counts = "; ".join(f"{heading.lower()}: {counted(n, 'difference')}" for heading, n in differing.items())
-    print(counts or "A and B do not differ")
-    if counts and unchanged:
+    counts = [f"{heading.lower()}: {counted(len(rows), 'difference')}" for heading, rows in differing.items()]
+    print("; ".join(counts) or "A and B do not differ")
+    unchanged = [heading.lower() for heading in found if heading not in differing]
+    if differing and unchanged:
         print(f"no difference in {', '.join(unchanged)}")
-    return bool(counts)
+    return bool(differing)

@@ -5,15 +5,14 @@ Each run is trained by `gon train`, which goes on from its checkpoint: the train
 moment, and the same command goes on.
 """
 
-import concurrent.futures
-import contextlib
+import itertools
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from gon.catalogue import ACTIVATIONS, DATASETS, MILESTONES
-from gon.claims.params import RECORDS
-from gon.claims.study import PlannedRun, Study
+from gon.claims.params import RECORDS, Request
+from gon.claims.study import Study
 from gon.files import PROJECT, make_folder, write_atomically
 from gon.runs.progress import read_progress
-from gon.runs.record import RunRecord
+from gon.runs.record import Epoch
 from gon.runs.store import RunStore, read_record
 from gon.spec import RunSpec
 
@@ -47,53 +46,33 @@ EPYC (see docs/performance.md)."""
 
 @dataclass(frozen=True)
 class Task:
-    """One run up to a number of epochs, as it is due in the order of the stages.
-
-    Attributes
-    ----------
-    stage
-        Where it stands in the order.
-    run
-        What is trained, and evaluated with each of its records.
-    epochs
-        How far.
-    start
-        Epochs that an earlier task trains.
-    """
+    """One run up to a number of epochs, as it is due in the order of the stages."""
 
     stage: int
-    run: PlannedRun
+    run: Request
+    """What is trained, and evaluated with each of its records."""
     epochs: int
     start: int
+    """Epochs that an earlier task trains."""
 
     @property
     def spec(self) -> RunSpec:
         """The settings of the run."""
         return self.run.spec
 
-    def settings(self) -> tuple[object, ...]:
-        """What a line of the plan is about: stage, epochs and everything but data set and seed."""
-        spec = self.spec
-        return (
-            self.stage,
-            spec.model,
-            spec.activation,
-            spec.inner_steps,
-            spec.width,
-            spec.learning_rate,
-            spec.split,
-            self.epochs,
-        )
+    @property
+    def line(self) -> tuple[object, ...]:
+        """Which line of the plan it is on: that of all that differ in data set, latent size and seed only."""
+        keys = ("model", "activation", "inner_steps", "width", "learning_rate", "split")
+        return self.stage, self.epochs, *(getattr(self.spec, key) for key in keys)
 
 
 def tasks(study: Study) -> list[Task]:
     """The runs of a study in the order in which they are trained: by stage, then seed by seed."""
     found = []
     for planned in study.plan():
-        start = 0
-        for epochs in sorted(planned.stages):
+        for start, epochs in itertools.pairwise([0, *sorted(planned.stages)]):
             found.append(Task(planned.stages[epochs], planned, epochs, start))
-            start = epochs
     return sorted(found, key=lambda task: (task.stage, task.spec.seed, task.epochs))
 
 
@@ -108,13 +87,6 @@ def is_done(task: Task, store: RunStore) -> bool:
     )
 
 
-def _epochs_done(task: Task, store: RunStore) -> int:
-    """Epochs of a run that are trained already: as its last record or its progress file says."""
-    done = max(store.recorded(task.spec.digest), default=0)
-    progress = read_progress(store.progress_path(task.spec))
-    return max(done, progress.step // progress.steps_per_epoch if progress else 0)
-
-
 class Costs:
     """Core-hours of runs, from those that were measured.
 
@@ -126,14 +98,11 @@ class Costs:
 
     def __init__(self, stores: Sequence[RunStore]) -> None:
         self._measured: dict[tuple[object, ...], list[float]] = {}
-        for store in stores:
-            for folder in sorted(store.root.iterdir()) if store.root.is_dir() else []:
-                epochs = max(store.recorded(folder.name), default=0)
-                if epochs:
-                    path = folder / f"epochs-{epochs}.json"
-                    record = read_record(path, {})
-                    if record.history:
-                        self._measured.setdefault(self._key(record.spec), []).append(_cpu_seconds(record))
+        for folder in itertools.chain.from_iterable(sorted(store.root.glob("*")) for store in stores):
+            epochs = max(RunStore(folder.parent).recorded(folder.name), default=0)
+            if epochs and (record := read_record(folder / f"epochs-{epochs}.json", {})).history:
+                seconds = statistics.fmean(_cpu_seconds(epoch) for epoch in record.history)
+                self._measured.setdefault(self._key(record.spec), []).append(seconds)
 
     @staticmethod
     def _key(spec: RunSpec) -> tuple[object, ...]:
@@ -142,7 +111,7 @@ class Costs:
     def seconds_per_epoch(self, spec: RunSpec) -> float:
         """Core-seconds of an epoch with its validation."""
         if measured := self._measured.get(self._key(spec)):
-            return sorted(measured)[len(measured) // 2]
+            return statistics.median_high(measured)
         share = spec.steps_per_epoch * spec.batch_size / 60_000
         width = (spec.width / 16) ** 1.6 if spec.model in ("gon", "autoencoder") else 1.0
         return _SECONDS_PER_EPOCH[spec.model] * spec.inner_steps * share * width
@@ -153,52 +122,46 @@ class Costs:
         return left * self.seconds_per_epoch(task.spec) / 3600
 
 
-def _cpu_seconds(record: RunRecord) -> float:
-    seconds = sum(
-        epoch.compute_seconds
-        + (epoch.validation_seconds if epoch.validation_cpu_seconds is None else epoch.validation_cpu_seconds)
-        for epoch in record.history
-    )
-    return seconds / len(record.history)
+def _cpu_seconds(epoch: Epoch) -> float:
+    validation = epoch.validation_cpu_seconds
+    return epoch.compute_seconds + (epoch.validation_seconds if validation is None else validation)
 
 
 def print_plan(study: Study, store: RunStore) -> None:
-    """Print the tasks of a study, those together that differ in data set, latent size and seed only."""
-    costs, planned = Costs([store, RunStore(RECORDS)]), tasks(study)
-    groups: dict[tuple[object, ...], list[Task]] = {}
-    for task in planned:
-        groups.setdefault(task.settings(), []).append(task)
+    """Print the tasks of a study, those of a line together."""
+    costs = Costs([store, RunStore(RECORDS)])
+
+    def figures(group: Sequence[Task]) -> list[str]:
+        """Tasks that are finished, under way and to do; core-hours that are left, and all of them."""
+        states, left = [0, 0, 0], 0.0
+        for task in group:
+            done = _epochs_done(task.spec, store)
+            state = 0 if is_done(task, store) else 1 if done > task.start else 2
+            states[state] += 1
+            left += costs.hours(task, done) if state else 0.0
+        return [*map(str, states), f"{left:.1f}", f"{sum(map(costs.hours, group)):.1f}"]
+
+    lines: dict[tuple[object, ...], list[Task]] = {}
+    for task in tasks(study):
+        lines.setdefault(task.line, []).append(task)
     table = Table(title=f"budget {study.budget.name}: {study.budget.description}", title_justify="left")
     for heading in ("stage", "what", "seeds", "epochs"):
         table.add_column(heading)
     for heading in ("finished", "under way", "to do", "core-hours left", "of"):
         table.add_column(heading, justify="right")
-    total = left = 0.0
-    counts = [0, 0, 0]
-    for group in groups.values():
-        states = [0, 0, 0]
-        hours = hours_left = 0.0
-        for task in group:
-            done = _epochs_done(task, store)
-            state = 0 if is_done(task, store) else 1 if done > task.start else 2
-            states[state] += 1
-            hours += costs.hours(task)
-            hours_left += 0 if state == 0 else costs.hours(task, done)
-        total, left = total + hours, left + hours_left
-        counts = [a + b for a, b in zip(counts, states, strict=True)]
-        first = group[0]
-        seeds = sorted({task.spec.seed for task in group})
+    for group in lines.values():
+        first, seeds = group[0], sorted({task.spec.seed for task in group})
+        *figures_left, of = figures(group)
         table.add_row(
             str(first.stage),
-            _settings_in_words(group),
+            _settings_in_words([task.spec for task in group]),
             "–" if first.spec.entry.exact else _range(seeds),
             str(first.epochs),
-            *(str(n) if n else "" for n in states),
-            f"{hours_left:.1f}" if hours_left else "",
-            f"{hours:.1f}",
+            *(text if float(text) else "" for text in figures_left),
+            of,
         )
     table.add_section()
-    table.add_row("", "in all", "", "", *map(str, counts), f"{left:.1f}", f"{total:.1f}")
+    table.add_row("", "in all", "", "", *figures(tasks(study)))
     Console().print(table)
     print(
         f"store: {store.root}\n"
@@ -207,20 +170,22 @@ def print_plan(study: Study, store: RunStore) -> None:
     )
 
 
-def _settings_in_words(group: Sequence[Task]) -> str:
-    """What the tasks of a line have in common, and which data sets and latent sizes."""
-    spec = group[0].spec
-    datasets = dict.fromkeys(DATASETS[task.spec.dataset].title for task in group)
-    latents = sorted({task.spec.latent_dim for task in group})
+def _epochs_done(spec: RunSpec, store: RunStore) -> int:
+    """Epochs of a run that are trained already: as its last record or its progress file says."""
+    progress = read_progress(store.progress_path(spec))
+    under_way = progress.step // progress.steps_per_epoch if progress else 0
+    return max([under_way, *store.recorded(spec.digest)])
+
+
+def _settings_in_words(specs: Sequence[RunSpec]) -> str:
+    """What the specs of a line have in common, and which data sets and latent sizes."""
+    spec = specs[0]
+    datasets = dict.fromkeys(DATASETS[spec.dataset].title for spec in specs)
+    latents = sorted({spec.latent_dim for spec in specs})
     words = [spec.model_label, " and ".join(datasets), f"latent {', '.join(map(str, latents))}"]
     if spec.activation != RunSpec.activation:
         words.append(ACTIVATIONS[spec.activation])
-    for key in ("width", "learning_rate"):
-        if getattr(spec, key) != getattr(RunSpec, key):
-            words.append(f"{key.replace('_', ' ')} {getattr(spec, key):g}")
-    if spec.split != RunSpec.split:
-        words.append("held-out split")
-    return ", ".join(words)
+    return ", ".join(words + spec.unusual)
 
 
 def _range(seeds: Sequence[int]) -> str:
@@ -247,61 +212,51 @@ def train_plan(study: Study, store: RunStore, workers: int, device: str) -> int:
     int
         Exit status: 0, or 1 if a run failed. The others are trained all the same.
     """
-    open_tasks = [task for task in tasks(study) if not is_done(task, store)]
-    print(f"{len(open_tasks)} trainings to do, {workers} side by side; store: {store.root}", flush=True)
+    to_do = [task for task in tasks(study) if not is_done(task, store)]
+    print(f"{len(to_do)} trainings to do, {workers} side by side; store: {store.root}", flush=True)
     os.nice(19)  # and so all that are started
-    running: dict[Task, subprocess.Popen[bytes]] = {}
-    stopping = threading.Event()
-
-    def train(task: Task) -> bool:
-        if stopping.is_set():
-            return True
-        name = f"{task.spec.label}, {task.epochs} epochs"
-        log = store.folder(task.spec) / "train.log"
-        make_folder(log.parent)
-        command = [sys.executable, "-m", "gon.cli", "train", *task.run.arguments]
-        command += ["--epochs", str(task.epochs), "--store", str(store.root), "--device", device]
-        with log.open("ab") as stream:
-            process = subprocess.Popen(
-                command,
-                cwd=PROJECT,
-                stdout=stream,
-                stderr=stream,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-            running[task] = process
-        if stopping.is_set():  # between the question above and its entry in the list that is ended
-            process.terminate()
-        status = process.wait()
-        del running[task]
-        if stopping.is_set():
-            return True
-        print(f"{name}: {'done' if status == 0 else f'failed, see {log}'}", flush=True)
-        return status == 0
+    running: dict[int, tuple[Task, subprocess.Popen[bytes]]] = {}
+    stopping = failed = False
 
     def stop(number: int, frame: FrameType | None) -> None:
-        stopping.set()
-        for process in list(running.values()):
+        nonlocal stopping
+        stopping = True
+        for _, process in running.values():
             process.terminate()
 
-    with _handled(stop), concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        results = list(pool.map(train, open_tasks))
-    if stopping.is_set():
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    while running or (to_do and not stopping):
+        while to_do and not stopping and len(running) < workers:
+            process = _start(to_do[0], store, device)
+            running[process.pid] = to_do.pop(0), process
+            if stopping:  # since the process was started, and before it could be ended with the others
+                process.terminate()
+        pid, status = os.wait()
+        task, process = running.pop(pid)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if not stopping:
+            failed |= process.returncode != 0
+            outcome = f"failed, see {_log(task, store)}" if process.returncode else "done"
+            print(f"{task.spec.label}, {task.epochs} epochs: {outcome}", flush=True)
+    if stopping:
         print("stopped; the same command goes on from the last epoch of each run", flush=True)
         return 130
-    return 0 if all(results) else 1
+    return 1 if failed else 0
 
 
-@contextlib.contextmanager
-def _handled(stop: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let a function answer the signals that end a process."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _log(task: Task, store: RunStore) -> Path:
+    return store.folder(task.spec) / "train.log"
+
+
+def _start(task: Task, store: RunStore, device: str) -> subprocess.Popen[bytes]:
+    log = _log(task, store)
+    make_folder(log.parent)
+    command = [sys.executable, "-m", "gon.cli", "train", *task.run.arguments]
+    command += ["--epochs", str(task.epochs), "--store", str(store.root), "--device", device]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with log.open("ab") as stream:
+        return subprocess.Popen(command, cwd=PROJECT, stdout=stream, stderr=stream, env=environment)
 
 
 def keep_records(study: Study, store: RunStore, folder: Path) -> int:
@@ -342,27 +297,26 @@ def keep_records(study: Study, store: RunStore, folder: Path) -> int:
 
 
 def _keep(task: Task, epochs: int, store: RunStore, kept: RunStore, *, with_images: bool) -> bool:
-    spec = task.spec
-    record = store.load(spec, epochs)
-    path = kept.record_path(spec, epochs)
+    """Copy one record and what belongs to it; whether it is new."""
+    spec, record = task.spec, store.load(task.spec, epochs)
+    source, path = store.record_path(spec, epochs), kept.record_path(spec, epochs)
+    if path.exists() and path.read_bytes() != source.read_bytes():
+        print(f"{path}: is of another training than {source}; it stays")
+        return False
     beside = [store.evaluation_path(spec, epochs, name) for name in task.run.evaluations]
     if spec.seed == 0 and with_images:
         beside.append(store.images_path(spec, epochs))
     if spec.seed == 0 and epochs == MILESTONES[-1]:
         beside.append(store.weights_path(spec, epochs))
-    new = not path.exists()
-    source = store.record_path(spec, epochs)
-    if not new and path.read_bytes() != source.read_bytes():
-        print(f"{path}: is of another training than {source}; it stays")
-        return False
     make_folder(path.parent)
     steps, kept_steps = store.steps_path(record), kept.steps_path(record)
     if not kept_steps.exists() or kept_steps.stat().st_size < steps.stat().st_size:
         write_atomically(kept_steps, steps.read_bytes())
     for file in beside:
-        target = kept.folder(spec) / file.name
+        target = path.with_name(file.name)
         if file.exists() and not target.exists():
             shutil.copyfile(file, target)
+    new = not path.exists()
     if new:
         write_atomically(path, source.read_bytes())
     kept.load(spec, epochs)

@@ -155,22 +155,24 @@ class RunSpec:
             parts.append(ACTIVATIONS[self.activation])
         if self.inner_steps != 1:
             parts.append(f"{self.inner_steps} inner steps")
-        for key in ("width", "learning_rate", "batch_size"):
-            if getattr(self, key) != getattr(RunSpec, key):
-                parts.append(f"{key.replace('_', ' ')} {getattr(self, key):g}")
-        if self.split != "test":
-            parts.append("held-out split")
-        return ", ".join(parts)
+        return ", ".join(parts + self.unusual)
+
+    @property
+    def unusual(self) -> list[str]:
+        """In words, each of width, learning rate, batch size and split that is not the default."""
+        parts = [
+            f"{key.replace('_', ' ')} {getattr(self, key):g}"
+            for key in ("width", "learning_rate", "batch_size")
+            if getattr(self, key) != getattr(RunSpec, key)
+        ]
+        return parts + ["held-out split"] * (self.split != "test")
 
     def arguments(self) -> list[str]:
         """The spec as options of `gon train`; what has its default value is left out."""
-        arguments, plain = [], RunSpec(dataset=self.dataset, model=self.model)
-        for spec_field in dataclasses.fields(self):
-            value = getattr(self, spec_field.name)
-            default = RunSpec.model if spec_field.name == "model" else getattr(plain, spec_field.name)
-            if value != default:
-                arguments += [f"--{spec_field.name.replace('_', '-')}", str(value)]
-        return ["--dataset", self.dataset, *arguments]
+        plain = dataclasses.asdict(RunSpec(dataset=self.dataset, model=self.model))
+        plain |= {"dataset": None, "model": RunSpec.model}
+        changed = [(key, value) for key, value in dataclasses.asdict(self).items() if value != plain[key]]
+        return [word for key, value in changed for word in (f"--{key.replace('_', '-')}", str(value))]
 
     @property
     def available_images(self) -> tuple[int, int]:

@@ -5,28 +5,30 @@ digests was ever trained; only training it again can.
 """
 
 import dataclasses
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from torch import Tensor
 
 from gon.catalogue import EVALUATIONS
 from gon.data import prepared as data
-from gon.errors import GonError, UsageError
+from gon.errors import GonError
 from gon.runs import provenance
 from gon.runs.chain import Losses, trajectory_chain
-from gon.runs.checkpoint import check_checkpoint
+from gon.runs.checkpoint import load_checkpoint
 from gon.runs.process import prepare_process, session_of
 from gon.runs.record import RunRecord, differing_kind, same_kind
 from gon.runs.store import RunStore, read_record
-from gon.runs.trajectory import COMPILE_AFTER_EPOCHS, Trajectory, load_split
+from gon.runs.trajectory import COMPILE_AFTER_EPOCHS, Trajectory, new_run
 
 TOLERANCE = 0.08
 """Largest relative deviation on another kind of machine. Two correct float32 implementations drift apart at
@@ -39,21 +41,14 @@ Outcome = Literal["bit-equal", "within tolerance", "differs", "damaged"]
 
 @dataclass(frozen=True)
 class Check:
-    """What was found of one record.
-
-    Attributes
-    ----------
-    name
-        The run in words, or its file if it cannot be read.
-    outcome
-        "bit-equal" and "within tolerance" are agreement.
-    note
-        What was compared, and what was found.
-    """
+    """What was found of one record."""
 
     name: str
+    """The run in words, or its file if it cannot be read."""
     outcome: Outcome
+    """Agreement is to be bit-equal, or within tolerance."""
     note: str
+    """What was compared, and what was found."""
 
     @property
     def agrees(self) -> bool:
@@ -78,14 +73,12 @@ def check_store(store: RunStore, digests: Sequence[str] | None = None) -> tuple[
     """
     longest: list[RunRecord] = []
     damaged: list[Check] = []
-    folders = (
-        sorted(path.name for path in store.root.iterdir() if path.is_dir()) if store.root.is_dir() else []
-    )
-    for folder in folders:
+    for folder in sorted(path.name for path in store.root.glob("*/")):
         if digests is not None and folder not in digests:
             continue
         records: list[RunRecord] = []
-        for epochs in store.recorded(folder):
+        recorded = store.recorded(folder)
+        for epochs in recorded:
             path = store.root / folder / f"epochs-{epochs}.json"
             try:
                 record = _load(store, path, epochs)
@@ -95,12 +88,12 @@ def check_store(store: RunStore, digests: Sequence[str] | None = None) -> tuple[
             except GonError as error:
                 damaged.append(Check(f"{folder}/{path.name}", "damaged", str(error)))
         longest += records[-1:]
-        if records and len(records) == len(store.recorded(folder)):
-            try:
-                check_checkpoint(records[-1].spec, store)
+        checkpoint = store.root / folder / "checkpoint.pt"
+        if records and len(records) == len(recorded) and checkpoint.exists():
+            try:  # as a longer training would
+                load_checkpoint(new_run(records[-1].spec), checkpoint, store)
             except GonError as error:
-                name = store.checkpoint_path(records[-1].spec).name
-                damaged.append(Check(f"{folder}/{name}", "damaged", str(error)))
+                damaged.append(Check(f"{folder}/{checkpoint.name}", "damaged", str(error)))
     return longest, damaged
 
 
@@ -135,16 +128,6 @@ def _contradicts(shorter: RunRecord, longer: RunRecord) -> bool:
     return longer.chain[: len(shorter.chain)] != shorter.chain
 
 
-class _StepBar:
-    """Shows the steps of one training on a bar."""
-
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress, self._task = progress, task
-
-    def update(self, step: int, epoch_losses: Tensor) -> None:
-        self._progress.update(self._task, completed=step)
-
-
 def retrain(record: RunRecord, store: RunStore, epochs: int, steps: int | None, progress: Progress) -> Check:
     """Train the beginning of a recorded run again, and compare. The store is only read.
 
@@ -164,78 +147,67 @@ def retrain(record: RunRecord, store: RunStore, epochs: int, steps: int | None, 
     spec, then = record.spec, record.sessions[0]
     device = then.device if then.device == "cpu" or torch.cuda.is_available() else "cpu"
     prepare_process(then.threads)
-    train_images, validation_images, digests = load_split(spec)
-    run = Trajectory(
-        spec,
-        train_images,
-        validation_images,
-        device=device,
-        origin_pass="fast" if then.origin_pass == "none" else then.origin_pass,
-        digests=digests,
-    )
+    run = new_run(spec, device, "fast" if then.origin_pass == "none" else then.origin_pass)
     epochs = min(epochs, record.epochs)
     steps = None if steps is None else min(steps, spec.steps_per_epoch)
     total = epochs * spec.steps_per_epoch if steps is None else steps
-    bar = _StepBar(progress, progress.add_task(spec.label, total=total))
+    bar = progress.add_task(spec.label, total=total)
+
+    def observe(step: int, epoch_losses: Tensor) -> None:
+        progress.update(bar, completed=step)
+
     if steps is not None:
-        run.step_losses.append(run.train_steps(steps, bar))
+        run.step_losses.append(run.train_steps(steps, observe))
     else:
         while len(run.history) < epochs and not run.diverged:
-            run.train_epoch(bar)
+            run.train_epoch(observe)
     losses = run.losses(len(run.step_losses))
     recorded = store.load_steps(spec, record.epochs)[: len(losses)]
     links = len(run.history)  # an epoch of which only some steps were trained has none
     chain = trajectory_chain(
-        spec, digests, run.history, losses[: links * spec.steps_per_epoch], format=record.format
+        spec, run.data, run.history, losses[: links * spec.steps_per_epoch], format=record.format
     )
     # As bytes: a loss that is no number equals itself.
     equal = (
         losses.tobytes() == recorded.tobytes()
         and chain == record.chain[:links]
-        and _divergence(run, total) == _divergence(record, total)
+        and (np.flatnonzero(~np.isfinite(losses)) + 1)[:1].tolist() == _divergence(record, total)
     )
-    compared = (
-        f"{len(losses)} steps"
-        if steps is not None
-        else f"{epochs} epoch{'s' * (epochs > 1)}, {len(losses)} steps"
-    )
+    compared = f"{len(losses)} steps"
+    if steps is None:
+        compared = f"{epochs} epoch{'s' * (epochs > 1)}, {compared}"
     if equal:
         return Check(spec.label, "bit-equal", compared)
     deviation = _deviation(run, losses, record, recorded)
     found = f"{compared}: differs by up to {deviation:.2%}"
     if other := _other_kind(run, record):
-        if deviation <= TOLERANCE:
-            return Check(spec.label, "within tolerance", f"{found} ({other}; {TOLERANCE:.0%} is allowed)")
-        return Check(spec.label, "differs", f"{found} ({other}; {TOLERANCE:.0%} is allowed)")
+        outcome: Outcome = "within tolerance" if deviation <= TOLERANCE else "differs"
+        return Check(spec.label, outcome, f"{found} ({other}; {TOLERANCE:.0%} is allowed)")
     return Check(spec.label, "differs", f"{found}, on the same kind of machine, where not a bit may differ")
 
 
-def _divergence(run: Trajectory | RunRecord, steps: int) -> int | None:
-    """The step at which it diverged, if that is among the first so many."""
-    if run.diverged is None:
-        return None
-    step = (run.diverged.epoch - 1) * run.spec.steps_per_epoch + run.diverged.step
-    return step if step <= steps else None
+def _divergence(record: RunRecord, steps: int) -> list[int]:
+    """The step at which its loss stopped being finite, if that is among the first so many."""
+    if record.diverged is None:
+        return []
+    step = (record.diverged.epoch - 1) * record.spec.steps_per_epoch + record.diverged.step
+    return [step] if step <= steps else []
 
 
 def _deviation(run: Trajectory, losses: Losses, record: RunRecord, recorded: Losses) -> float:
     """Largest relative deviation: of the mean training loss of blocks of steps, and of validation losses."""
     if len(losses) != len(recorded):
         return float("inf")
-    ours, theirs = (torch.from_numpy(x).double().split(BLOCK) for x in (losses, recorded))
-    pairs = [(a.mean().item(), b.mean().item()) for a, b in zip(ours, theirs, strict=True)]
+    blocks = (torch.from_numpy(x).double().split(BLOCK) for x in (losses, recorded))
+    pairs = [(a.mean().item(), b.mean().item()) for a, b in zip(*blocks, strict=True)]
     pairs += [
         (value, written)
-        for a, b in zip(run.history, record.history, strict=False)
-        for value, written in (
-            (a.validation_loss, b.validation_loss),
-            (a.validation_loss_running, b.validation_loss_running),
-            (a.train_loss, b.train_loss),
-        )
-        if value is not None and written is not None
+        for ours, theirs in zip(run.history, record.history, strict=False)
+        for key in ("validation_loss", "validation_loss_running", "train_loss")
+        if (value := getattr(ours, key)) is not None and (written := getattr(theirs, key)) is not None
     ]
     deviations = [abs(value - written) / max(abs(written), 1e-12) for value, written in pairs]
-    return max((float("inf") if d != d else d for d in deviations), default=0.0)
+    return max((float("inf") if math.isnan(d) else d for d in deviations), default=0.0)
 
 
 def _other_kind(run: Trajectory, record: RunRecord) -> str:
@@ -289,14 +261,9 @@ def verify(
 
     Raises
     ------
-    UsageError
-        If a number is out of range.
     GonError
         If there is no record at all.
     """
-    for key, value in (("runs", runs), ("epochs", epochs), ("steps", 1 if steps is None else steps)):
-        if value < 1:
-            raise UsageError(f"{key}: {value} is not allowed; a whole number from 1 up is")
     records, checks = check_store(store, digests)
     if not records and not checks:
         raise GonError(f"{store.root}: holds no record to verify")
@@ -316,11 +283,11 @@ def verify(
     for check in checks:
         table.add_row(check.name, check.outcome, check.note, style=None if check.agrees else "bold red")
     console.print(table)
-    disagreeing = sum(not check.agrees for check in checks)
-    older = len(records) - len(current)
+    agreeing = sum(check.agrees for check in checks)
     damaged = sum(check.outcome == "damaged" for check in checks)
+    older = len(records) - len(current)
     print(
-        f"{len(checks) - disagreeing} of {len(chosen)} trained again agree with their record; "
-        f"{damaged} damaged" + (f"; {older} of an older arithmetic cannot be trained again" if older else "")
+        f"{agreeing} of {len(chosen)} trained again agree with their record; {damaged} damaged"
+        + (f"; {older} of an older arithmetic cannot be trained again" if older else "")
     )
-    return 1 if disagreeing else 0
+    return 0 if agreeing == len(checks) else 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -62,38 +63,20 @@ def run(study: Study, cores: int, device: str, snakemake_options: Sequence[str])
         present = sum(store.has(planned.spec, planned.epochs) for planned in plan)
         runs = f"{len(plan)} runs of {budget.epochs} epoch(s), {present} of them present"
     print(runs, flush=True)
-    command = [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "Snakefile")),
-        *(
-            "--directory",
-            str(PROJECT),
-            "--cores",
-            str(cores),
-            "--logger",
-            "gon",
-            "--rerun-incomplete",
-            "--printshellcmds",
-        ),
-        # Neither a comment in the Snakefile nor a new environment may train anything again: what
-        # determines a run is in its digest, and what a page depends on is among its rule's inputs.
-        *("--rerun-triggers", "mtime", "input", "params"),
-        *(
-            "--config",
-            f"budget={budget.name}",
-            f"overrides={json.dumps(budget.overrides)}",
-            f"device={device}",
-        ),
-        *snakemake_options,
-    ]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "Snakefile")]
+    command += ["--directory", str(PROJECT), "--cores", str(cores), "--logger", "gon"]
+    command += ["--rerun-incomplete", "--printshellcmds"]
+    # Neither a comment in the Snakefile nor a new environment may train anything again: what
+    # determines a run is in its digest, and what a page depends on is among its rule's inputs.
+    command += ["--rerun-triggers", "mtime", "input", "params"]
+    overrides = json.dumps(budget.overrides)
+    command += ["--config", f"budget={budget.name}", f"overrides={overrides}", f"device={device}"]
     # One thread per process: two such trainings do more than one of two threads.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-    process = subprocess.Popen(command, env=environment)
-    while True:
-        try:
-            status = process.wait()
-            break
-        except KeyboardInterrupt:
-            continue  # Snakemake got it too; wait until its jobs have stopped
+    process = subprocess.Popen([*command, *snakemake_options], env=environment)
+    # A Ctrl-C reaches Snakemake too; wait until its jobs have stopped.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    status = process.wait()
     if status == 0 and not {"-n", "--dry-run", "--dryrun"} & set(snakemake_options):
         report = PROJECT / budget.report
         print(f"page:  {report / 'index.html'}\nPDF:   {report / 'report.pdf'}")

@@ -87,7 +87,7 @@ def make_protocol(folder: Path, ratios: dict[tuple[str, str], float]) -> None:
         folder,
         params,
         study.budget,
-        dict.fromkeys(params.specs(study.budget), study.budget.epochs),
+        {request.spec: study.budget.epochs for request in params.requests(study.budget)},
         plausible_loss,
     )
     runs = claim.measured().query("split == 'test'")

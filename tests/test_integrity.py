@@ -1,5 +1,6 @@
 """Records that were altered, exchanged or made up: all are noticed, and none is changed or used."""
 
+import collections
 import dataclasses
 import hashlib
 import json
@@ -16,6 +17,8 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from rich.progress import Progress
+from torch import Tensor
 
 from gon.data import prepared as data
 from gon.errors import GonError
@@ -24,7 +27,9 @@ from gon.runs.chain import Losses, read_steps, trajectory_chain
 from gon.runs.record import Epoch, RunRecord
 from gon.runs.store import RunStore
 from gon.runs.train import evaluate_run, train
+from gon.runs.trajectory import Trajectory
 from gon.spec import RunSpec
+from gon.verify import retrain
 
 SPEC = RunSpec(latent_dim=4, width=4, batch_size=32, train_images=96, validation_images=32)
 OTHER_SEED = dataclasses.replace(SPEC, seed=1)
@@ -310,6 +315,30 @@ def test_verify_finds_real_runs_bit_equal(store: RunStore, options: tuple[str, .
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("bit-equal") == 2
     assert "2 of 2 trained again agree with their record; 0 damaged" in done.stdout
+
+
+@pytest.mark.parametrize("steps", [None, 1, 3])
+def test_a_run_that_diverged_ends_where_it_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int | None
+) -> None:
+    """Its weights are no numbers from the second step on."""
+    step, taken = Trajectory.step, collections.Counter[int]()
+
+    def failing(self: Trajectory, batch: Tensor) -> Tensor:
+        taken[id(self)] += 1
+        if taken[id(self)] == 2:
+            with torch.no_grad():
+                next(self.model.parameters()).fill_(float("nan"))
+        return step(self, batch)
+
+    monkeypatch.setattr(Trajectory, "step", failing)
+    store = RunStore(tmp_path)
+    record = train(SPEC, 1, store)
+    assert record.divergence == "diverged in epoch 1, step 2"
+    taken.clear()
+    assert retrain(record, store, 1, steps, Progress()).outcome == "bit-equal"
+    monkeypatch.undo()
+    assert retrain(record, store, 1, steps, Progress()).outcome == ("bit-equal" if steps == 1 else "differs")
 
 
 def forge(store: RunStore, factor: float) -> None:

@@ -201,7 +201,7 @@ def test_pca_is_that_of_sklearn_and_of_a_singular_value_decomposition(
     images, other = torch.from_numpy(np.array(mnist.train[:3000])), mnist.validation[:1000]
     model = build(RunSpec(model="pca", latent_dim=latent_dim, train_images=3000))
     assert isinstance(model, PCA)
-    model.fit(images)
+    model.begin_epoch(images)
     found = validation_loss(model, torch.from_numpy(np.array(other)))
 
     rows = np.asarray(images.flatten(1), dtype=np.float64) / 255
@@ -220,7 +220,7 @@ def test_no_trained_linear_autoencoder_of_that_size_beats_pca(images: Tensor) ->
     """PCA's loss on its own images is the sum of the variances that it leaves out."""
     model = build(spec_of("pca", latent_dim=20))
     assert isinstance(model, PCA)
-    model.fit(images)
+    model.begin_epoch(images)
     rows = images.flatten(1).double() / 255
     variances = torch.linalg.eigvalsh(torch.cov(rows.T, correction=0))
     assert validation_loss(model, images) == pytest.approx(variances[:-20].sum().item(), rel=1e-6)

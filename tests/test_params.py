@@ -39,7 +39,6 @@ def test_what_a_budget_does_not_include_is_left_out_with_its_reason(tmp_path: Pa
     requests = {r.spec.model: r.left_out for r in quick.claim("two_step").requests(quick.budget)}
     reason = "not part of the budget quick, but of paper"
     assert requests == {"gon": None, "vae": reason, "glo": reason}
-    assert [spec.model for spec in quick.claim("two_step").specs(quick.budget)] == ["gon"]
     planned = {run.spec for run in quick.plan() if "two_step" in run.claims}
     assert planned == {RunSpec(latent_dim=8)}
 

@@ -6,7 +6,7 @@ Every file is checked when it is read. An error names the file, the key, the val
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -76,9 +76,11 @@ class Budget(Strict):
         ]
         return max(found, key=lambda entry: entry[1], default=None)
 
-    def overrides_any(self, key: str) -> bool:
-        """Whether the person set `epochs` or `seeds` for this execution."""
-        return any(text.startswith(f"{key}=") for text in self.overrides)
+    def chosen(self, key: Literal["epochs", "seeds"], own: int | None) -> int:
+        """How far a grid goes: as far as the person set it, else its own number, else the budget's."""
+        if own is None or any(text.startswith(f"{key}=") for text in self.overrides):
+            return self.epochs if key == "epochs" else self.seeds
+        return own
 
 
 class Published(Strict):
@@ -141,6 +143,10 @@ class Grid(Strict):
                 raise ValueError(f"{name!r} is not known; allowed are {', '.join(EVALUATIONS)}")
         return names
 
+    def belongs_to(self, budget: Budget) -> bool:
+        """Whether its runs are part of a budget."""
+        return self.budgets is None or budget.name in self.budgets
+
     @property
     def settings(self) -> dict[str, Any]:
         """Settings of a run, each a value, a list of values, or `$name`."""
@@ -174,24 +180,18 @@ class ClaimParams(Strict):
     """What is not judged although it was claimed, and why."""
 
     @pydantic.model_validator(mode="after")
-    def _headline_names_rules(self) -> Self:
+    def _rules_are_named(self) -> Self:
         names = [rule.name for rule in self.rules]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two rules have the same name among {names}")
         named = [("primary", self.primary)]
         named += [("headlines", rule) for headline in self.headlines for rule in headline.rules]
         for key, name in named:
             if name is not None and name not in names:
                 raise ValueError(f"{key}: there is no rule {name!r}; allowed are {', '.join(names)}")
-        if self.rules and self.primary is None:
+        if names and self.primary is None:
             raise ValueError(f"primary: missing; one of the rules {', '.join(names)} is")
         return self
-
-    @pydantic.field_validator("rules")
-    @classmethod
-    def _distinct(cls, rules: list[Rule]) -> list[Rule]:
-        names = [rule.name for rule in rules]
-        if len(set(names)) != len(names):
-            raise ValueError(f"two rules have the same name among {names}")
-        return rules
 
     def with_parameters(self, values: dict[str, Any], source: str) -> Self:
         """The claim with some parameters replaced, each by a value of the same type.
@@ -218,31 +218,25 @@ class ClaimParams(Strict):
         UsageError
             If a grid names an unknown parameter or setting, or a setting is not allowed.
         """
-        requests: dict[RunSpec, Request] = {}
+        return merged(self.asked(budget))
+
+    def asked(self, budget: Budget) -> Iterator["Request"]:
+        """The same grid by grid: a run may be asked for by several."""
         for grid in self.runs:
             if grid.budgets == ["smoke"] and budget.name != "smoke":
                 continue
             extent = grid.at.get(budget.name, Extent())
-            epochs, count = (
-                own if own is not None and not budget.overrides_any(key) else default
-                for key, own, default in (
-                    ("epochs", extent.epochs, budget.epochs),
-                    ("seeds", extent.seeds, budget.seeds),
-                )
-            )
-            for spec in self._specs({"seed": list(range(count)), **grid.settings}, budget):
-                left_out = None
-                if grid.budgets is not None and budget.name not in grid.budgets:
-                    left_out = f"not part of the budget {budget.name}, but of {', '.join(grid.budgets)}"
+            epochs = budget.chosen("epochs", extent.epochs)
+            seeds = list(range(budget.chosen("seeds", extent.seeds)))
+            for settings in self._combinations({"seed": seeds, **grid.settings}):
+                spec, left_out = self._spec(settings, budget), None
+                if not grid.belongs_to(budget):
+                    left_out = f"not part of the budget {budget.name}, but of {', '.join(grid.budgets or ())}"
                 elif not DATASETS[spec.dataset].required:
                     left_out = data.absence(spec.dataset)
                 reached = spec.epochs_at(epochs)
-                request = Request(
-                    spec, reached, tuple(grid.evaluations), left_out, {reached: extent.stage(spec.seed)}
-                )
-                known = requests.get(spec)
-                requests[spec] = request if known is None else known.merged(request)
-        return list(requests.values())
+                stages = {reached: extent.stage(spec.seed)}
+                yield Request(spec, reached, tuple(grid.evaluations), left_out, (self.name,), stages)
 
     def available(self, budget: Budget) -> list["Request"]:
         """What a notebook works with: all that is asked for, or as far as it is recorded.
@@ -260,36 +254,31 @@ class ClaimParams(Strict):
             requests.append(request)
         return requests
 
-    def _specs(self, settings: Settings, budget: Budget) -> Iterator[RunSpec]:
-        """A spec for every combination of the settings, of as many images as the budget has."""
-        values = {key: self._values(value) for key, value in settings.items()}
-        for combination in itertools.product(*values.values()):
-            chosen = dict(zip(values, combination, strict=True))
-            if chosen.get("model") in EXACT_MODELS:
-                chosen["seed"] = RunSpec.seed  # every seed would give the same
-            images = {"train_images": budget.train_images, "validation_images": budget.validation_images}
-            try:
-                yield RunSpec.from_mapping(images | chosen)
-            except UsageError as error:
-                raise UsageError(f"claim {self.name} (params/claims/{self.name}.yaml): {error}") from error
+    def _spec(self, settings: Settings, budget: Budget) -> RunSpec:
+        """The spec of settings that are values, of as many images as the budget has."""
+        images = {"train_images": budget.train_images, "validation_images": budget.validation_images}
+        if settings.get("model") in EXACT_MODELS:
+            settings = settings | {"seed": RunSpec.seed}  # every seed would give the same
+        try:
+            return RunSpec.from_mapping(images | settings)
+        except UsageError as error:
+            raise UsageError(f"claim {self.name} (params/claims/{self.name}.yaml): {error}") from error
 
     def pairs(self, rule: Rule, budget: Budget) -> list[tuple[RunSpec, RunSpec]]:
         """The settings that a rule compares: published to be lower and higher, each with the first seed."""
         compare, found = rule.compare, []
-        for within in _combinations({key: self._values(value) for key, value in compare.within.items()}):
+        for within in self._combinations(compare.within):
+            sides: Iterable[tuple[Settings, Settings]]
             if compare.falling:
-                ((key, values),) = compare.falling.items()
-                sides = [({key: b}, {key: a}) for a, b in itertools.pairwise(self._values(values))]
+                row = self._combinations(compare.falling)
+                sides = zip(row[1:], row, strict=False)
             else:
-                lower, higher = (
-                    list(_combinations({key: self._values(value) for key, value in side.items()}))
-                    for side in (compare.lower, compare.higher)
-                )
-                sides = list(itertools.product(lower, higher))
+                lower, higher = self._combinations(compare.lower), self._combinations(compare.higher)
+                sides = itertools.product(lower, higher)
             for low, high in sides:
-                ((first,), (second,)) = (list(self._specs(within | side, budget)) for side in (low, high))
-                if first != second:
-                    found.append((first, second))
+                pair = self._spec(within | low, budget), self._spec(within | high, budget)
+                if pair[0] != pair[1]:
+                    found.append(pair)
         return found
 
     def check_rules(self, budget: Budget, source: str) -> None:
@@ -321,14 +310,9 @@ class ClaimParams(Strict):
         for grid in self.runs if named else ():
             for seed in self._values(grid.settings.get("seed", [])):
                 if not isinstance(seed, int) or seed >= named:
-                    allowed = f"0 to {named - 1}"
                     raise UsageError(
-                        f"{source}: runs.seed: {seed!r} is named by no rule; allowed are {allowed}"
+                        f"{source}: runs.seed: {seed!r} is named by no rule; allowed are 0 to {named - 1}"
                     )
-
-    def specs(self, budget: Budget) -> list[RunSpec]:
-        """The runs that the claim asks for at a budget."""
-        return [request.spec for request in self.requests(budget) if request.left_out is None]
 
     def _values(self, value: Any) -> list[Any]:
         if isinstance(value, str) and value.startswith("$"):
@@ -342,10 +326,9 @@ class ClaimParams(Strict):
         _require_distinct(f"params/claims/{self.name}.yaml: runs and rules", values)
         return values
 
-
-def _combinations(settings: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    for combination in itertools.product(*settings.values()):
-        yield dict(zip(settings, combination, strict=True))
+    def _combinations(self, settings: Settings) -> list[dict[str, Any]]:
+        values = [self._values(value) for value in settings.values()]
+        return [dict(zip(settings, chosen, strict=True)) for chosen in itertools.product(*values)]
 
 
 def _require_distinct(what: str, values: list[Any]) -> None:
@@ -371,45 +354,42 @@ def require_same_type(what: str, value: Any, default: Any) -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """One run that a claim asks for.
-
-    Attributes
-    ----------
-    spec
-        The run.
-    epochs
-        How far.
-    evaluations
-        What is to be evaluated beside it, keys of `gon.catalogue.EVALUATIONS`.
-    left_out
-        Why it is not run at this budget or on this machine; None if it is.
-    stages
-        Numbers of epochs on the way to that stage of a long training at which they are due.
-    store
-        Where it is recorded, if that has been looked up; None stands for the budget's own store.
-    """
+    """One run that claims ask for."""
 
     spec: RunSpec
     epochs: int
     evaluations: tuple[str, ...]
+    """What is to be evaluated beside it, keys of `gon.catalogue.EVALUATIONS`."""
     left_out: str | None
-    stages: Mapping[int, int] = dataclasses.field(default_factory=dict, compare=False)
+    """Why it is not run at this budget or on this machine; None if it is."""
+    claims: tuple[str, ...]
+    """Names of those that ask for it."""
+    stages: Mapping[int, int] = dataclasses.field(compare=False)
+    """Numbers of epochs on the way to the stage of a long training at which they are due."""
     store: RunStore | None = dataclasses.field(default=None, compare=False)
+    """Where it is recorded, if that has been looked up; None stands for the budget's own store."""
 
-    def merged(self, other: Self) -> Self:
-        """The same run asked for twice: what either asks for. What one leaves out, the other decides."""
-        if self.left_out and not other.left_out:
-            return other
-        if other.left_out and not self.left_out:
-            return self
-        return dataclasses.replace(
-            self,
-            epochs=max(self.epochs, other.epochs),
-            evaluations=tuple(dict.fromkeys(self.evaluations + other.evaluations)),
-            stages=earliest(self.stages, other.stages),
-        )
+    @property
+    def arguments(self) -> list[str]:
+        """What is trained, and what is evaluated with every record, as options of `gon train`."""
+        return self.spec.arguments() + [word for name in self.evaluations for word in ("--evaluation", name)]
 
 
-def earliest(a: Mapping[int, int], b: Mapping[int, int]) -> dict[int, int]:
-    """The earlier stage of each number of epochs."""
-    return {epochs: min(m[epochs] for m in (a, b) if epochs in m) for epochs in sorted({*a, *b})}
+def merged(requests: Iterable[Request]) -> list[Request]:
+    """Each run once, with all that is asked of it. What one request leaves out, another decides."""
+    found: dict[RunSpec, Request] = {}
+    for b in requests:
+        a = found.get(b.spec)
+        if a is None or (a.left_out and not b.left_out):
+            found[b.spec] = b
+        elif a.left_out or not b.left_out:
+            stages = [*a.stages.items(), *b.stages.items()]
+            found[b.spec] = dataclasses.replace(
+                a,
+                epochs=max(a.epochs, b.epochs),
+                evaluations=tuple(dict.fromkeys(a.evaluations + b.evaluations)),
+                claims=tuple(dict.fromkeys(a.claims + b.claims)),
+                # The earliest of each number of epochs.
+                stages=dict(sorted(stages, key=lambda stage: stage[1], reverse=True)),
+            )
+    return list(found.values())

@@ -1,8 +1,7 @@
 """A study: a budget and the claims, with what a person changed; and the plan of its runs."""
 
-import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,47 +10,23 @@ import pydantic
 import yaml
 
 from gon.catalogue import DATASETS
-from gon.claims.params import Budget, ClaimParams, earliest, require_same_type
+from gon.claims.params import Budget, ClaimParams, Request, merged, require_same_type
 from gon.claims.rules import Strict
 from gon.claims.strict_yaml import one_line, read_mapping, read_yaml, require_mapping
 from gon.errors import UsageError
 from gon.files import PROJECT
-from gon.spec import RunSpec
 
 M = TypeVar("M", bound="Strict")
 
 
 @dataclass(frozen=True)
-class PlannedRun:
-    """One run of the plan: what is trained, for how many epochs, and which claims ask for it."""
-
-    spec: RunSpec
-    epochs: int
-    evaluations: tuple[str, ...]
-    claims: tuple[str, ...]
-    stages: Mapping[int, int] = dataclasses.field(default_factory=dict, compare=False)
-    """Numbers of epochs on the way to the stage of a long training at which they are due."""
-
-    @property
-    def arguments(self) -> list[str]:
-        """What is trained, and what is evaluated with every record, as options of `gon train`."""
-        return self.spec.arguments() + [word for name in self.evaluations for word in ("--evaluation", name)]
-
-
-@dataclass(frozen=True)
 class Study:
-    """Everything that one execution is about: a budget and the claims.
-
-    Attributes
-    ----------
-    budget
-        The budget, with what was overridden.
-    claims
-        The claims in the order of the report.
-    """
+    """Everything that one execution is about."""
 
     budget: Budget
+    """The budget, with what was overridden."""
     claims: tuple[ClaimParams, ...]
+    """The claims in the order of the report."""
 
     def claim(self, name: str) -> ClaimParams:
         """The claim of that name; `UsageError` lists the names there are."""
@@ -61,32 +36,18 @@ class Study:
         allowed = ", ".join(claim.name for claim in self.claims)
         raise UsageError(f"claim: {name!r} is not known; allowed are {allowed}")
 
-    def plan(self) -> list[PlannedRun]:
+    def plan(self) -> list[Request]:
         """Every run that the claims ask for, each once."""
-        wanted: dict[RunSpec, PlannedRun] = {}
-        for claim in self.claims:
-            for request in claim.requests(self.budget):
-                if request.left_out is not None:
-                    continue
-                spec = request.spec
-                planned = wanted.get(spec, PlannedRun(spec, request.epochs, (), ()))
-                wanted[spec] = dataclasses.replace(
-                    planned,
-                    epochs=max(planned.epochs, request.epochs),
-                    evaluations=tuple(dict.fromkeys(planned.evaluations + request.evaluations)),
-                    claims=(*planned.claims, claim.name),
-                    stages=earliest(planned.stages, request.stages),
-                )
-        return list(wanted.values())
+        asked = [request for claim in self.claims for request in claim.requests(self.budget)]
+        return merged(request for request in asked if request.left_out is None)
 
     def optional_datasets(self) -> list[str]:
         """Data sets that this budget uses if they can be had."""
         wanted: set[str] = set()
         for claim in self.claims:
-            for grid in claim.runs:
-                if grid.budgets is None or self.budget.name in grid.budgets:
-                    one = claim.model_copy(update={"runs": [grid]})
-                    wanted |= {request.spec.dataset for request in one.requests(self.budget)}
+            runs = [grid for grid in claim.runs if grid.belongs_to(self.budget)]
+            asked = claim.model_copy(update={"runs": runs}).asked(self.budget)
+            wanted |= {request.spec.dataset for request in asked}
         return [name for name in DATASETS if name in wanted and not DATASETS[name].required]
 
 

@@ -14,8 +14,7 @@ from gon.files import sha256_of_file, write_atomically
 from gon.runs.chain import trajectory_chain
 from gon.runs.record import Divergence, Epoch, Session, same_kind
 from gon.runs.store import RunStore
-from gon.runs.trajectory import Trajectory, load_split
-from gon.spec import RunSpec
+from gon.runs.trajectory import Trajectory
 
 CHECKPOINT_FORMATS = (5, 6)
 """Those that can be continued; the last is written. In 5, epochs and sessions have the fields of record
@@ -85,14 +84,13 @@ def load_checkpoint(run: Trajectory, path: Path, store: RunStore) -> None:
             f"{path}: a checkpoint of format {found[0]!r} and run {found[1]!r}; expected format "
             f"{' or '.join(map(str, CHECKPOINT_FORMATS))} and run {run.spec.digest!r}. {_HINT}"
         )
-    if state["data"] != run.data:
-        changed = next(
-            key for key in {**state["data"], **run.data} if state["data"].get(key) != run.data.get(key)
-        )
-        raise GonError(
-            f"{path}: was trained on other data: its digest of {changed} is {state['data'].get(changed)}, "
-            f"that of the data in place {run.data.get(changed)}. {_HINT}"
-        )
+    for key in {**state["data"], **run.data}:
+        trained, in_place = state["data"].get(key), run.data.get(key)
+        if trained != in_place:
+            raise GonError(
+                f"{path}: was trained on other data: its digest of {key} is {trained}, that of the data in "
+                f"place {in_place}. {_HINT}"
+            )
     restore(run, state)
     losses = run.losses(len(run.step_losses))
     for epochs in store.recorded(run.spec.digest):
@@ -107,20 +105,3 @@ def load_checkpoint(run: Trajectory, path: Path, store: RunStore) -> None:
                 f"{path}: altered after it was written: its SHA-256 is {sha256}, {record} says {expected}. "
                 f"{_HINT}"
             )
-
-
-def check_checkpoint(spec: RunSpec, store: RunStore) -> None:
-    """Read the checkpoint of a run, if it has one, as a longer training would; nothing is changed.
-
-    Raises
-    ------
-    GonError
-        If it is damaged, or disagrees with the data or a record.
-    """
-    path = store.checkpoint_path(spec)
-    if path.exists():
-        train_images, validation_images, digests = load_split(spec)
-        run = Trajectory(
-            spec, train_images, validation_images, device="cpu", origin_pass="fast", digests=digests
-        )
-        load_checkpoint(run, path, store)

@@ -1,5 +1,6 @@
 """Set up a process for training, and say what it runs on."""
 
+import contextlib
 import ctypes
 import datetime
 import os
@@ -21,8 +22,11 @@ def require_device(device: str) -> None:
         raise UsageError(f"device: {device!r} is not here; allowed are {', '.join(allowed)}")
 
 
-def prepare_process(threads: int) -> None:
-    """Set up this process for training: threads, determinism, float32 that is float32, memory."""
+def prepare_process(threads: int = 1) -> None:
+    """Set up this process for training: threads, determinism, float32 that is float32, memory.
+
+    Two processes of one thread do more than one of two; equal numbers are promised for equal threads only.
+    """
     torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic with it only
     torch.backends.cudnn.allow_tf32 = False
@@ -30,22 +34,20 @@ def prepare_process(threads: int) -> None:
     torch.set_deterministic_debug_mode("error")
     # That would also fill every new tensor with NaN; nothing here reads what it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    keep_freed_memory()
+    _keep_freed_memory()
 
 
-def keep_freed_memory() -> None:
+def _keep_freed_memory() -> None:
     """Let the C library keep what is freed for the next step, in place of returning it to the system.
 
     Every step allocates the same few MiB. Handing them back and forth costs thousands of page faults
     a step. Does nothing where the library has no such setting (it is glibc's).
     """
     trim_threshold, mmap_threshold, never = -1, -3, 2**30
-    try:
+    with contextlib.suppress(AttributeError, OSError):
         library = ctypes.CDLL(None)
         library.mallopt(mmap_threshold, never)
         library.mallopt(trim_threshold, never)
-    except (AttributeError, OSError):
-        return
 
 
 def session_of(run: Trajectory) -> Session:

@@ -16,36 +16,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands.
-
-    Attributes
-    ----------
-    digest, label
-        Which run.
-    epochs
-        Epochs asked for.
-    first_step
-        Steps that the run had done before this process took it up.
-    step, steps
-        Steps done, and steps in all epochs asked for.
-    steps_per_epoch
-        Steps in one epoch.
-    train_loss
-        Mean loss since the epoch began (SSE per image); None before the first step.
-    started, updated
-        Unix time at which this process began to train, and at which it wrote this.
-    """
+    """Where a run stands."""
 
     digest: str
     label: str
     epochs: int
+    """Epochs asked for."""
     first_step: int
+    """Steps that the run had done before this process took it up."""
     step: int
+    """Steps done."""
     steps: int
+    """Steps in all epochs asked for."""
     steps_per_epoch: int
     train_loss: float | None
+    """Mean loss since the epoch began (SSE per image); None before the first step."""
     started: float
+    """Unix time at which this process began to train."""
     updated: float
+    """Unix time at which it wrote this."""
 
     @property
     def epoch(self) -> int:
@@ -72,11 +61,6 @@ def read_progress(path: Path) -> Progress | None:
         return Progress(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def now() -> float:
-    """The time that progress is measured in."""
-    return time.time()
 
 
 _PROGRESS_SECONDS = 1.0

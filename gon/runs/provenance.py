@@ -53,17 +53,15 @@ def _processor() -> dict[str, str | int]:
     The name alone does not tell two generations apart: several call themselves "AMD EPYC".
     """
     found: dict[str, str | int] = {}
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = (part.strip() for part in line.partition(":"))
-            if key in _CPUINFO:
-                found[_CPUINFO[key]] = int(value) if value.isdigit() else value
-            elif key == "flags":
-                found["instruction_sets"] = " ".join(sorted(f for f in value.split() if _VECTOR.match(f)))
-            elif not key and found:  # the next core
-                break
-    except OSError:
-        pass
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []:
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if key in _CPUINFO:
+            found[_CPUINFO[key]] = int(value) if value.isdigit() else value
+        elif key == "flags":
+            found["instruction_sets"] = " ".join(sorted(f for f in value.split() if _VECTOR.match(f)))
+        elif not key and found:  # the next core
+            break
     return {"processor": platform.processor() or platform.machine(), **found}
 
 

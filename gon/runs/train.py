@@ -1,7 +1,6 @@
 """Training: from a spec to a trajectory, continued from its checkpoint where there is one."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import torch
@@ -15,9 +14,8 @@ from gon.runs.process import prepare_process, require_device, session_of
 from gon.runs.progress import ProgressWriter
 from gon.runs.record import RunRecord
 from gon.runs.store import RunStore
-from gon.runs.trajectory import Trajectory, load_split
+from gon.runs.trajectory import Trajectory, load_split, new_run
 from gon.science.evaluation import evaluate
-from gon.science.gon import ORIGIN_PASSES
 from gon.science.images import make_images
 from gon.science.models import build_model
 from gon.spec import RunSpec
@@ -28,7 +26,6 @@ def train(
     epochs: int,
     store: RunStore,
     *,
-    threads: int = 1,
     device: str = "cpu",
     origin_pass: str = "fast",
     evaluations: Sequence[str] = (),
@@ -47,8 +44,6 @@ def train(
         Epochs in all, those already trained included; at least 1.
     store
         Where runs lie.
-    threads
-        Threads of the process. Equal numbers are only promised for equal thread counts.
     device
         "cpu" or "cuda".
     origin_pass
@@ -73,8 +68,6 @@ def train(
         memory of the device does not suffice.
     """
     require_device(device)
-    if origin_pass not in ORIGIN_PASSES:
-        raise UsageError(f"origin_pass: {origin_pass!r} is not known; allowed are {', '.join(ORIGIN_PASSES)}")
     if epochs != spec.epochs_at(epochs):
         raise UsageError(
             f"epochs: {epochs} is not allowed for the model {spec.model!r}, which is computed in one pass; "
@@ -82,7 +75,7 @@ def train(
         )
     with store.lock(spec):
         if not store.has(spec, epochs):
-            _train(spec, epochs, store, threads, device, origin_pass, evaluations)
+            _train(spec, epochs, store, device, origin_pass, evaluations)
         for recorded in store.recorded(spec.digest):
             if recorded <= epochs:
                 _evaluate(store.load(spec, recorded), store, evaluations)
@@ -90,32 +83,16 @@ def train(
 
 
 def _train(
-    spec: RunSpec,
-    epochs: int,
-    store: RunStore,
-    threads: int,
-    device: str,
-    origin_pass: str,
-    evaluations: Sequence[str],
+    spec: RunSpec, epochs: int, store: RunStore, device: str, origin_pass: str, evaluations: Sequence[str]
 ) -> None:
-    prepare_process(threads)
-    train_images, validation_images, digests = load_split(spec)
-    new_run = functools.partial(
-        Trajectory,
-        spec,
-        train_images,
-        validation_images,
-        device=device,
-        origin_pass=origin_pass,
-        digests=digests,
-    )
-    run, keep_state = new_run(), True
+    prepare_process()
+    run, keep_state = new_run(spec, device, origin_pass), True
     checkpoint = store.checkpoint_path(spec)
     if checkpoint.exists():
         load_checkpoint(run, checkpoint, store)
         if len(run.history) > epochs or (run.diverged and run.diverged.epoch > epochs):
             # What the model was then is gone: train the shorter run again, and keep the longer one.
-            run, keep_state = new_run(), False
+            run, keep_state = new_run(spec, device, origin_pass), False
     try:
         _continue(run, epochs, store, keep_state, evaluations)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -143,7 +120,7 @@ def _save_record(run: Trajectory, epochs: int, store: RunStore, keep_state: bool
     return store.save(record, run.losses(record.diverged.epoch if record.diverged else epochs))
 
 
-def evaluate_run(spec: RunSpec, epochs: int, store: RunStore, evaluation: str, *, threads: int = 1) -> None:
+def evaluate_run(spec: RunSpec, epochs: int, store: RunStore, evaluation: str) -> None:
     """Evaluate a recorded run in a further way, and keep the result beside its record.
 
     Parameters
@@ -154,8 +131,6 @@ def evaluate_run(spec: RunSpec, epochs: int, store: RunStore, evaluation: str, *
         Where it lies.
     evaluation
         One of `gon.catalogue.EVALUATIONS`.
-    threads
-        Threads of the process.
 
     Raises
     ------
@@ -163,7 +138,7 @@ def evaluate_run(spec: RunSpec, epochs: int, store: RunStore, evaluation: str, *
         If the run has no record or no weights at that number of epochs.
     """
     with store.lock(spec):
-        prepare_process(threads)
+        prepare_process()
         _evaluate(store.load(spec, epochs), store, [evaluation])
 
 
@@ -199,7 +174,7 @@ def _continue(
             _evaluate(_save_record(run, done, store, keep_state), store, evaluations)
         if done >= epochs or run.diverged:
             break
-        run.train_epoch(progress)
+        run.train_epoch(progress.update)
         session = dataclasses.replace(
             session,
             last_epoch=run.diverged.epoch if run.diverged else len(run.history),

@@ -3,7 +3,6 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,6 +21,9 @@ from gon.spec import RunSpec
 COMPILE_AFTER_EPOCHS = 5
 """Epochs that run uncompiled. Compiling pays for itself after about as many (docs/performance.md).
 The number is fixed, and not the budget's length, so that a continued run equals an uninterrupted one."""
+
+StepObserver = Callable[[int, Tensor], None]
+"""Is told that so many steps are done, with the losses of this epoch's so far."""
 
 
 class Trajectory:
@@ -84,11 +86,6 @@ class Trajectory:
         self.sessions: list[Session] = []
         self.diverged: Divergence | None = None
 
-    @property
-    def parameters(self) -> int:
-        """Number of trained parameters."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
-
     def step(self, batch: Tensor) -> Tensor:
         """Take one optimiser step on the images of a batch, given by their indices [batch_size].
 
@@ -142,12 +139,12 @@ class Trajectory:
             failed, self.compiler = compile_loss(self.model, to_float(self.images[: self.spec.batch_size]))
             self.compiled = failed or f"from epoch {epoch}"
 
-    def train_epoch(self, progress: "StepObserver | None" = None) -> None:
+    def train_epoch(self, observe: StepObserver | None = None) -> None:
         """Train one epoch and validate, or note where the loss stopped being finite."""
         spec, epoch = self.spec, len(self.history) + 1
         started, cpu_started = time.perf_counter(), time.process_time()
         gpu = GpuTimer() if self.device.type == "cuda" else None
-        losses = self.train_steps(spec.steps_per_epoch, progress)
+        losses = self.train_steps(spec.steps_per_epoch, observe)
         gpu_seconds = gpu.seconds() if gpu else None
         trained, cpu_trained = time.perf_counter(), time.process_time()
         finite = torch.isfinite(losses)
@@ -178,14 +175,14 @@ class Trajectory:
             )
         )
 
-    def train_steps(self, steps: int, progress: "StepObserver | None" = None) -> Tensor:
+    def train_steps(self, steps: int, observe: StepObserver | None = None) -> Tensor:
         """Take the first steps of the epoch at hand.
 
         Parameters
         ----------
         steps
             How many, up to those of an epoch.
-        progress
+        observe
             Is told of every step.
 
         Returns
@@ -198,8 +195,8 @@ class Trajectory:
         step = self._prepare_step(len(self.history) + 1)
         for i in range(steps):
             step()
-            if progress is not None:
-                progress.update(done + i + 1, self._losses[: i + 1])
+            if observe is not None:
+                observe(done + i + 1, self._losses[: i + 1])
         return self._losses[:steps].to("cpu", torch.float32, copy=True)
 
     def losses(self, epochs: int) -> Losses:
@@ -213,7 +210,7 @@ class Trajectory:
         return RunRecord(
             spec=self.spec,
             epochs=epochs,
-            parameters=self.parameters,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
             data=self.data,
             history=self.history[:epochs],
             sessions=[
@@ -225,11 +222,12 @@ class Trajectory:
         )
 
 
-class StepObserver(Protocol):
-    """Is told of every step of a training."""
-
-    def update(self, step: int, epoch_losses: Tensor) -> None:
-        """Note that `step` steps are done, with the losses of this epoch's so far."""
+def new_run(spec: RunSpec, device: str = "cpu", origin_pass: str = "fast") -> Trajectory:
+    """The trajectory of a spec at its start, on the prepared data; see `Trajectory`."""
+    images, validation_images, digests = load_split(spec)
+    return Trajectory(
+        spec, images, validation_images, device=device, origin_pass=origin_pass, digests=digests
+    )
 
 
 def load_split(spec: RunSpec) -> tuple[Tensor, Tensor, dict[str, str]]:

@@ -4,12 +4,11 @@ The protocol of the report: batch statistics, in batches of the training size.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gon.catalogue import EVALUATIONS, MODELS
+from gon.catalogue import EVALUATIONS, MODELS, ModelEntry
 from gon.errors import UsageError
 from gon.science.baselines import GenerativeLatentOptimisation
 from gon.science.convolutions import transposed_convolution
@@ -133,27 +132,15 @@ def dead_shares(model: Model, images: Tensor) -> dict[str, float]:
     return found
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """How one of `gon.catalogue.EVALUATIONS` is made, and of which models."""
-
-    make: Callable[[Model, Tensor], dict[str, float]]
-    models: tuple[str, ...]
-
-
-_OF_ORIGIN = tuple(name for name, entry in MODELS.items() if entry.origin_passes)
-_OF_DECODER = tuple(name for name, entry in MODELS.items() if entry.decodes_latent)
-
-_EVALUATIONS = {
-    "protocols": Evaluation(protocol_losses, tuple(MODELS)),
-    "fitting": Evaluation(fitting_losses, ("glo",)),
-    "inner_step": Evaluation(inner_step_effect, _OF_ORIGIN),
+_EVALUATIONS: dict[str, tuple[Callable[[Model, Tensor], dict[str, float]], Callable[[ModelEntry], bool]]] = {
+    "protocols": (protocol_losses, lambda entry: True),
+    "fitting": (fitting_losses, lambda entry: entry.name == "glo"),
+    "inner_step": (inner_step_effect, lambda entry: entry.origin_passes),
     # Of a linear model nothing is learnt: the loss is a parabola of the factor, with its lowest point at 1.
-    "latent_scale": Evaluation(
-        latent_scale_losses, tuple(name for name, entry in MODELS.items() if not entry.exact)
-    ),
-    "dead_units": Evaluation(dead_shares, _OF_DECODER),
+    "latent_scale": (latent_scale_losses, lambda entry: not entry.exact),
+    "dead_units": (dead_shares, lambda entry: entry.decodes_latent),
 }
+"""How each of `gon.catalogue.EVALUATIONS` is made, and of which models."""
 
 
 def evaluate(model: Model, images: Tensor, evaluation: str) -> dict[str, float]:
@@ -166,8 +153,7 @@ def evaluate(model: Model, images: Tensor, evaluation: str) -> dict[str, float]:
     images
         uint8 validation images [n, channels, 32, 32].
     evaluation
-        Which: `protocols`, see `protocol_losses`; `fitting`, see `fitting_losses`; `inner_step`, see
-        `inner_step_effect`; `latent_scale`, see `latent_scale_losses`; `dead_units`, see `dead_shares`.
+        Which; what it measures stands at the function of `_EVALUATIONS` that makes it.
 
     Returns
     -------
@@ -181,10 +167,11 @@ def evaluate(model: Model, images: Tensor, evaluation: str) -> dict[str, float]:
     """
     if evaluation not in _EVALUATIONS:
         raise UsageError(f"evaluation: {evaluation!r} is not known; allowed are {', '.join(EVALUATIONS)}")
-    chosen, name = _EVALUATIONS[evaluation], model.spec.model
-    if name not in chosen.models:
+    make, is_made_of = _EVALUATIONS[evaluation]
+    if not is_made_of(model.spec.entry):
+        names = ", ".join(name for name, entry in MODELS.items() if is_made_of(entry))
         raise UsageError(
-            f"evaluation: {evaluation!r} is not allowed for the model {name!r}; "
-            f"it is made of {', '.join(chosen.models)}"
+            f"evaluation: {evaluation!r} is not allowed for the model {model.spec.model!r}; "
+            f"it is made of {names}"
         )
-    return chosen.make(model, images)
+    return make(model, images)

@@ -32,10 +32,6 @@ def fast_origin_latent(
 ) -> Tensor:
     """Find the latents of a batch as `origin_latent` does, at a fraction of the cost.
 
-    At the origin every image has the same forward pass, so one stands for all; only the residuals
-    F(0) - x differ, and from them to the gradient leads a linear map. It is written as ordinary
-    differentiable operations, so that a training step needs one ordinary backward.
-
     Parameters
     ----------
     decoder

@@ -6,17 +6,17 @@ from torch import Tensor, nn
 from gon.catalogue import IMAGE_SIZE
 from gon.errors import UsageError
 from gon.science.baselines import variational_loss
-from gon.science.fast import fast_decode, fast_origin_latent, linearise
+from gon.science.fast import fast_origin_latent, linearise
 from gon.science.method import origin_latent, training_objective
-from gon.science.model import Model, standard_normal
-from gon.science.networks import Siren, decoder
+from gon.science.model import ConvolutionalModel, Model, standard_normal
+from gon.science.networks import Siren
 from gon.spec import RunSpec
 
 ORIGIN_PASSES = ("fast", "reference")
 """Implementations of GON's latent: equal up to rounding, see `gon.science.fast`."""
 
 
-class GradientOriginNetwork(Model):
+class GradientOriginNetwork(ConvolutionalModel):
     """A decoder whose latents are gradient steps from the origin (ICLR 2021; report, section 3.1).
 
     Parameters
@@ -37,49 +37,32 @@ class GradientOriginNetwork(Model):
         self.origin_pass = origin_pass
         # The double backward of the plain form cannot be compiled.
         self.compilable = origin_pass == "fast"
-        self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
 
     def _training_loss(self, x: Tensor) -> Tensor:
+        detached = self.spec.model == "gon_detached"
         return training_objective(
-            self.encode,
-            self.decode,
-            x,
-            batch_size=self.spec.batch_size,
-            detached=self.spec.model == "gon_detached",
+            self.encode, self.decode, x, batch_size=self.spec.batch_size, detached=detached
         )
 
     def encode(self, x: Tensor) -> Tensor:
         """See `Model.encode`."""
-        spec = self.spec
+        size, batch_size, steps = self.spec.latent_dim, self.spec.batch_size, self.spec.inner_steps
         if self.origin_pass == "fast":
-            return fast_origin_latent(
-                self.decoder,
-                x,
-                spec.latent_dim,
-                batch_size=spec.batch_size,
-                inner_steps=spec.inner_steps,
-            )
-        differentiable = torch.is_grad_enabled()
+            return fast_origin_latent(self.decoder, x, size, batch_size=batch_size, inner_steps=steps)
+        graph = torch.is_grad_enabled()
         with torch.enable_grad():
             z = origin_latent(
-                self.decoder,
-                x,
-                spec.latent_dim,
-                batch_size=spec.batch_size,
-                inner_steps=spec.inner_steps,
-                differentiable=differentiable,
+                self.decoder, x, size, batch_size=batch_size, inner_steps=steps, differentiable=graph
             )
-        return z if differentiable else z.detach()
+        return z if graph else z.detach()
 
     def decode(self, z: Tensor) -> Tensor:
         """See `Model.decode`."""
-        if self.origin_pass == "fast":
-            return fast_decode(self.decoder, z)
-        images: Tensor = self.decoder(z)
+        images: Tensor = super().decode(z) if self.origin_pass == "fast" else self.decoder(z)
         return images
 
 
-class VariationalGON(Model):
+class VariationalGON(ConvolutionalModel):
     """The variational Gradient Origin Network (paper, section 3.3; authors' variational script).
 
     Two linear maps make mean and log-variance of a point, at the origin and at the latent alike, and
@@ -89,11 +72,11 @@ class VariationalGON(Model):
 
     capturable = False
     compilable = True
+    generative = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
         self.training_loss = self._losses_with
-        self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
         self.mean = nn.Linear(spec.latent_dim, spec.latent_dim)
         self.log_variance = nn.Linear(spec.latent_dim, spec.latent_dim)
         self.noise = torch.Generator().manual_seed(spec.seed)
@@ -143,14 +126,9 @@ class VariationalGON(Model):
 
     def decode(self, z: Tensor) -> Tensor:
         """See `Model.decode`."""
-        if self.training:
-            return fast_decode(self.decoder, z)
-        images: Tensor = self.decoder(z)  # the fast form knows batch statistics only
+        # With running statistics the plain form, whose numbers the records hold.
+        images: Tensor = super().decode(z) if self.training else self.decoder(z)
         return images
-
-    def sample(self, count: int, x: Tensor, generator: torch.Generator) -> Tensor:
-        """From the prior, see `Model.sample`."""
-        return self.decode(self._latents_drawn(count, generator))
 
 
 class ImplicitGON(Model):

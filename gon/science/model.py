@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from gon.catalogue import DATASETS
+from gon.science.fast import fast_decode
 from gon.science.method import reconstruction_loss
+from gon.science.networks import decoder
 from gon.science.optimizer import Adam
 from gon.spec import RunSpec
 
@@ -32,6 +34,8 @@ class Model(nn.Module):
     compilable
         Whether `training_loss` can be compiled, and that saves a tenth of a step or so: more than compiling
         costs within some ten epochs.
+    generative
+        Whether its latents have a standard normal prior, from which `sample` draws.
     interpolates
         Whether images between two latents are shown of it, as the paper does of its implicit networks.
     training_loss
@@ -47,6 +51,7 @@ class Model(nn.Module):
     """
 
     capturable: ClassVar[bool] = True
+    generative: ClassVar[bool] = False
     interpolates: ClassVar[bool] = False
     compilable = False
     origin_pass = "none"
@@ -122,7 +127,7 @@ class Model(nn.Module):
         Tensor or None
             None for a model that is no generative one.
         """
-        return None
+        return self.decode(self._latents_drawn(count, generator)) if self.generative else None
 
     def optimizers(self) -> list[Adam | torch.optim.Optimizer]:
         """Optimisers of the training."""
@@ -145,3 +150,15 @@ class Model(nn.Module):
     def _latents_drawn(self, count: int, generator: torch.Generator) -> Tensor:
         like = next(self.parameters())
         return standard_normal(like.new_empty(count, self.spec.latent_dim, 1, 1), generator)
+
+
+class ConvolutionalModel(Model):
+    """A model with the decoder that all convolutional ones share, drawn first from the random state."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        super().__init__(spec)
+        self.decoder = decoder(spec.latent_dim, spec.width, self.channels, spec.activation)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """See `Model.decode`."""
+        return fast_decode(self.decoder, z)

@@ -13,47 +13,19 @@ from gon.science.method import origin_latent
 from gon.science.model import Model
 
 
-def running_validation_loss(model: Model, images: Tensor) -> float:
-    """Mean summed squared error per image over all images, with the running statistics of the training.
-
-    The protocol that a model with an encoder is used by. The report's, see `validation_loss`, is the
-    only one that a Gradient Origin Network is trained for.
-
-    Parameters
-    ----------
-    model
-        The model; it is left as it was.
-    images
-        uint8 images [n, channels, height, width].
-    """
-    loss = by_protocol(model, images, RUNNING_STATISTICS)
-    assert loss is not None  # this protocol means something for every model
-    return loss
-
-
 @dataclass(frozen=True)
 class Protocol:
-    """A way to evaluate a trained model.
-
-    Attributes
-    ----------
-    name
-        Unique name.
-    statistics
-        Batch norms use those of the batch at hand, or the running ones of the training.
-    batch_size
-        Images per batch; None for the training batch size.
-    divisor
-        The inner loss is a mean over the training batch size, or naively over the batch at hand.
-    start
-        Standard deviation of the normal noise at which the latent starts, in place of the origin.
-    """
+    """A way to evaluate a trained model."""
 
     name: str
     statistics: Literal["batch", "running"] = "batch"
+    """Batch norms use those of the batch at hand, or the running ones of the training."""
     batch_size: int | None = None
+    """Images per batch; None for the training batch size."""
     divisor: Literal["training", "batch"] = "training"
+    """The inner loss is a mean over the training batch size, or naively over the batch at hand."""
     start: float = 0.0
+    """Standard deviation of the normal noise at which the latent starts, in place of the origin."""
 
 
 RUNNING_STATISTICS = Protocol("running_statistics", statistics="running")
@@ -85,6 +57,16 @@ def by_protocol(model: Model, images: Tensor, protocol: Protocol) -> float | Non
     if of_the_gradient and not isinstance(model, GradientOriginNetwork):
         return None
     return validation_loss(model, images, batch_size=protocol.batch_size, reconstruct=reconstruct)
+
+
+def running_validation_loss(model: Model, images: Tensor) -> float:
+    """Validation loss with the running statistics of the training, as a model with an encoder is used.
+
+    See `validation_loss`, whose protocol is the only one that a Gradient Origin Network is trained for.
+    """
+    loss = by_protocol(model, images, RUNNING_STATISTICS)
+    assert loss is not None  # this protocol means something for every model
+    return loss
 
 
 def _gon_by_protocol(
