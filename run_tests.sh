@@ -33,17 +33,10 @@ done
 # Sets CHROMIUM, or leaves it empty where playwright has a browser of its own.
 find_browser() {
     local name
-    if [ -n "${CHROMIUM:-}" ]; then
-        CHROMIUM=$(command -v "$CHROMIUM") && return 0
-        say "CHROMIUM names no program that can be run"
-        return 1
-    fi
     for name in chromium chromium-browser google-chrome google-chrome-stable \
         "/Applications/Chromium.app/Contents/MacOS/Chromium" \
         "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
-        if CHROMIUM=$(command -v "$name"); then
-            return 0
-        fi
+        CHROMIUM=$(command -v "$name") && return 0
     done
     CHROMIUM=""
     "$python" -c 'import os, sys
@@ -52,35 +45,28 @@ with sync_playwright() as playwright:
     sys.exit(not os.path.exists(playwright.chromium.executable_path))' 2>/dev/null
 }
 
-get_browser() {
-    local log
-    local given=${CHROMIUM:-}
-    find_browser && return 0
-    [ -z "$given" ] || return 1
-    log=$(mktemp)
-    if [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] && command -v apt-get >/dev/null; then
-        say "installing Debian's chromium, for the browser tests"
-        if { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium; } \
-            >"$log" 2>&1 && find_browser; then
-            rm "$log"
-            return 0
-        fi
-        tail -n 5 "$log" >&2
+# Debian's own where it can be installed, else playwright's.
+install_browser() {
+    if [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ]; then
+        apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium &&
+            find_browser && return 0
     fi
-    say "getting playwright's Chromium, for the browser tests"
-    if "$python" -m playwright install chromium >"$log" 2>&1; then
-        rm "$log"
-        return 0
-    fi
-    tail -n 5 "$log" >&2
-    rm "$log"
-    say "no Chromium for the browser tests: install Chromium or Chrome and try again; if it lies in an"
-    say "unusual place, name it: CHROMIUM=/path/to/chromium ./run_tests.sh"
-    return 1
+    "$python" -m playwright install chromium
 }
 
 setup_environment requirements-dev.lock
-get_browser
+if [ -n "${CHROMIUM:-}" ]; then
+    CHROMIUM=$(command -v "$CHROMIUM") || { say "CHROMIUM names no program that can be run" && exit 1; }
+elif ! find_browser; then
+    say "installing a Chromium, for the browser tests"
+    log=$(mktemp)
+    if ! install_browser >"$log" 2>&1; then
+        tail -n 5 "$log" >&2
+        say "no Chromium for the browser tests: install Chromium or Chrome and try again; if it lies in an"
+        say "unusual place, name it: CHROMIUM=/path/to/chromium ./run_tests.sh"
+        exit 1
+    fi
+fi
 [ -z "${CHROMIUM:-}" ] || export CHROMIUM
 cd "$project"
 "$python" -m gon.cli data

@@ -12,8 +12,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from gon.data import prepared as data
-from gon.data.prepare import torchvision_module
 from gon.science.networks import decoder
+
+try:
+    import torchvision
+except RuntimeError:
+    # Its compiled operators, of which nothing here needs one, do not fit a CPU build of torch.
+    operators = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        operators.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision
 
 BATCH_SIZE = 64
 
@@ -51,7 +59,6 @@ class AuthorsTraining:
 
 def loader() -> Iterator[Tensor]:
     """Batches [64, 1, 32, 32] of MNIST without end, each image resized when it is asked for."""
-    torchvision = torchvision_module()
     transforms = torchvision.transforms
     images = torchvision.datasets.MNIST(
         data.data_dir(),

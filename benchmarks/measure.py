@@ -168,7 +168,6 @@ def main() -> None:
     print(
         json.dumps(
             {
-                **vars(options),
                 **result,
                 "ms": statistics.median(times),
                 "ms_mean": statistics.mean(times),

@@ -8,31 +8,28 @@ then meets all of them. Writes `build/benchmarks/results.json`, `table.md` and `
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 FOLDER = Path(__file__).resolve().parent
 PROJECT = FOLDER.parent
-SETTINGS = [(latent_dim, inner_steps) for inner_steps in (1, 2) for latent_dim in (64, 128, 256)]
+SETTINGS = [
+    {"latent_dim": latent_dim, "inner_steps": inner_steps}
+    for inner_steps in (1, 2)
+    for latent_dim in (64, 128, 256)
+]
 VARIANTS = ("authors", "reference", "fast", "compiled")
-START_UP = ("import_seconds", "data_seconds", "build_seconds", "first_step_seconds")
-COMPILING = ("first_compile_seconds", "cached_compile_seconds")
+START_UP = ["import_seconds", "data_seconds", "build_seconds", "first_step_seconds"]
 SWEEPS = {
     "latent_dim": (16, 32, 64, 128, 256, 512),
     "width": (4, 8, 16, 32),
     "batch_size": (16, 32, 64, 128, 256),
     "inner_steps": (1, 2, 3, 4),
-}
-LABELS = {
-    "latent_dim": "latent size",
-    "width": "width",
-    "batch_size": "batch size",
-    "inner_steps": "inner steps",
 }
 
 
@@ -75,177 +72,98 @@ def flops(latent_dim: int, width: int, batch_size: int, inner_steps: int) -> flo
     return 6.0 * inner_steps * 2 * 16 * layers * batch_size
 
 
-def median(rows: Sequence[dict[str, Any]], key: str) -> float:
-    """Median of a quantity over rounds."""
-    return statistics.median(row[key] for row in rows)
+def against_authors(rows: pd.DataFrame) -> pd.Series:
+    """How many times as many images per second as the authors' algorithm, in the same round and setting."""
+    authors = rows[rows["variant"] == "authors"]
+    both = rows.merge(authors, on=["round", *SETTINGS[0]], suffixes=("", "_authors"))
+    return both["images_per_second"] / both["images_per_second_authors"]
 
 
-def ratio(rows: Sequence[dict[str, Any]], reference: Sequence[dict[str, Any]], key: str = "ms") -> float:
-    """Median over rounds of how many times faster than the reference of the same round."""
-    return statistics.median(b[key] / a[key] for a, b in zip(rows, reference, strict=True))
+def medians(rows: pd.DataFrame) -> pd.DataFrame:
+    """Medians over rounds, a row per variant and setting."""
+    keys = ["variant", *SETTINGS[0]]
+    return rows.groupby(keys, sort=False).median(numeric_only=True).drop(columns="round").reset_index()
 
 
-def one_core(rounds: int, steps: int) -> tuple[list[dict[str, Any]], float]:
-    """All variants and settings on one core; also the peak in GFLOP/s."""
-    found: dict[tuple[str, int, int], list[dict[str, Any]]] = {}
-    peaks = []
+def one_core(rounds: int, steps: int) -> pd.DataFrame:
+    """All variants and settings on one core."""
+    found = []
     for number in range(rounds):
-        peaks.append(2 * 2048**3 / 1e6 / measure("peak")["ms"])
-        for latent_dim, inner_steps in SETTINGS:
+        peak = 2 * 2048**3 / 1e6 / measure("peak")["ms"]
+        for settings in SETTINGS:
             for variant in VARIANTS:
-                row = measure(variant, latent_dim=latent_dim, inner_steps=inner_steps, steps=steps)
-                found.setdefault((variant, latent_dim, inner_steps), []).append(row)
-                print(
-                    f"round {number + 1}: {variant} {latent_dim} {inner_steps} {row['ms']:.1f} ms", flush=True
-                )
-    peak = statistics.median(peaks)
-    rows = []
-    for (variant, latent_dim, inner_steps), values in found.items():
-        milliseconds = median(values, "ms")
-        rows.append(
-            {
-                "variant": variant,
-                "latent_dim": latent_dim,
-                "inner_steps": inner_steps,
-                "ms": milliseconds,
-                "steps_per_second": 1e3 / milliseconds,
-                "images_per_second": 64e3 / milliseconds,
-                "speed_up": ratio(values, found["authors", latent_dim, inner_steps]),
-                "fraction_of_peak": flops(latent_dim, 16, 64, inner_steps) / (1e6 * milliseconds * peak),
-                "peak_memory_mib": max(value["peak_memory_mib"] for value in values),
-                **{key: median(values, key) for key in START_UP if key in values[0]},
-                # The first round compiles, the others find the result in the cache.
-                **(
-                    {
-                        "first_compile_seconds": values[0]["compile_seconds"],
-                        "cached_compile_seconds": statistics.median(
-                            value["compile_seconds"] for value in values[1:] or values
-                        ),
-                    }
-                    if variant == "compiled"
-                    else {}
-                ),
-            }
-        )
-    return rows, peak
+                row = measure(variant, **settings, steps=steps)
+                found.append({"round": number, "variant": variant, **settings, "peak_gflops": peak, **row})
+                print(f"round {number + 1}: {variant} {settings} {row['ms']:.1f} ms", flush=True)
+    rows = pd.DataFrame(found)
+    rows["images_per_second"] = 64e3 / rows["ms"]
+    rows["against_authors"] = against_authors(rows)
+    needed = [flops(row["latent_dim"], 16, 64, row["inner_steps"]) for row in found]
+    rows["of_peak"] = needed / (1e6 * rows["ms"] * rows["peak_gflops"].median())
+    rows["start_up_seconds"] = rows[START_UP].sum(axis=1, skipna=False)
+    # The first round compiles, the others find the result in the cache.
+    compiling = rows["compile_seconds"].where(rows["variant"] == "compiled")
+    rows["first_compile_seconds"] = compiling.where(rows["round"] == 0)
+    rows["cached_compile_seconds"] = compiling.where(rows["round"] > 0)
+    return medians(rows)
 
 
-def all_cores(rounds: int, steps: int) -> list[dict[str, Any]]:
+def all_cores(rounds: int, steps: int) -> pd.DataFrame:
     """Images per second with all cores: one authors' process of many threads, or many runs of ours."""
     cores = len(os.sched_getaffinity(0))
-    rates: dict[tuple[str, int, int], list[float]] = {}
+    found = []
     for number in range(rounds):
-        for latent_dim, inner_steps in SETTINGS:
-            settings = {"latent_dim": latent_dim, "inner_steps": inner_steps}
+        for settings in SETTINGS:
             for variant in VARIANTS:
                 if variant == "authors":
                     running = [start(variant, **settings, threads=cores, steps=steps)]
                 else:  # longer, so that little of it runs alone at either end
                     running = [start(variant, **settings, steps=3 * steps) for _ in range(cores)]
                 rate = sum(64e3 / result(process)["ms_mean"] for process in running)
-                rates.setdefault((variant, latent_dim, inner_steps), []).append(rate)
+                found.append({"round": number, "variant": variant, **settings, "images_per_second": rate})
                 print(
-                    f"round {number + 1}, {cores} cores: {variant} {latent_dim} {inner_steps} "
-                    f"{rate:.0f} images/s",
-                    flush=True,
+                    f"round {number + 1}, {cores} cores: {variant} {settings} {rate:.0f} images/s", flush=True
                 )
-    return [
-        {
-            "variant": variant,
-            "latent_dim": latent_dim,
-            "inner_steps": inner_steps,
-            "cores": cores,
-            "images_per_second": statistics.median(values),
-            "speed_up": statistics.median(
-                a / b for a, b in zip(values, rates["authors", latent_dim, inner_steps], strict=True)
-            ),
-        }
-        for (variant, latent_dim, inner_steps), values in rates.items()
-    ]
+    rows = pd.DataFrame(found)
+    rows["cores"] = cores
+    rows["against_authors"] = against_authors(rows)
+    return medians(rows)
 
 
-def cost(rounds: int, steps: int) -> list[dict[str, Any]]:
+def cost(steps: int) -> pd.DataFrame:
     """Cost of a fast step against latent size, width, batch size and inner steps."""
-    defaults = {"latent_dim": 64, "width": 16, "batch_size": 64, "inner_steps": 1}
     rows = []
     for key, values in SWEEPS.items():
         for value in values:
-            settings = {**defaults, key: value}
-            found = [measure("fast", steps=steps, **settings) for _ in range(rounds)]
-            rows.append({"varied": key, **settings, "ms": median(found, "ms")})
+            rows.append(
+                {"varied": key, "value": value, "ms": measure("fast", steps=steps, **{key: value})["ms"]}
+            )
             print(rows[-1], flush=True)
-    return rows
+    return pd.DataFrame(rows)
 
 
-def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+def agreement() -> pd.DataFrame:
+    """How far the losses of 200 steps are from the authors', by settings and start."""
+    rows = []
+    for latent_dim, inner_steps in ((64, 1), (256, 1), (64, 2)):
+        found = measure("agreement", latent_dim=latent_dim, inner_steps=inner_steps, steps=200)
+        for name in ("default", "after_its_first_step", "off_the_kink"):
+            rows.append({"latent_dim": latent_dim, "inner_steps": inner_steps, "start": name, **found[name]})
+    return pd.DataFrame(rows)
+
+
+def draw(rows: pd.DataFrame, path: Path) -> None:
     """Draw the cost of a step, one panel per setting."""
-    sys.path.insert(0, str(PROJECT))
     from gon.claims import figures
 
     with figures.style():
         figure, axes = figures.panels(len(SWEEPS), height=2.2)
-        for axis, key in zip(axes, SWEEPS, strict=True):
-            points = [(row[key], row["ms"]) for row in rows if row["varied"] == key]
-            axis.plot(*zip(*points, strict=True), marker="o", markersize=3)
-            axis.set_xlabel(LABELS[key])
+        for axis, (key, points) in zip(axes, rows.groupby("varied", sort=False), strict=True):
+            axis.plot(points["value"], points["ms"], marker="o", markersize=3)
+            axis.set_xlabel(str(key).replace("_", " "))
             axis.set_ylim(bottom=0)
         axes[0].set_ylabel("ms per step")
         figure.savefig(path, metadata={"Date": None})
-
-
-def table(found: dict[str, Any]) -> str:
-    """The results as Markdown."""
-    lines = [
-        f"Peak of a float32 matrix product on one core: {found['peak_gflops']:.0f} GFLOP/s.",
-        "",
-        "| one core | latent | inner steps | ms per step | images/s | against authors' | of peak | MiB |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in found["one_core"]:
-        lines.append(
-            f"| {row['variant']} | {row['latent_dim']} | {row['inner_steps']} | {row['ms']:.1f} "
-            f"| {row['images_per_second']:.0f} | {row['speed_up']:.2f} | {row['fraction_of_peak']:.0%} "
-            f"| {row['peak_memory_mib']:.0f} |"
-        )
-    lines += ["", "| all cores | latent | inner steps | cores | images/s | against authors' |"]
-    lines += ["|---|---|---|---|---|---|"]
-    for row in found["all_cores"]:
-        lines.append(
-            f"| {row['variant']} | {row['latent_dim']} | {row['inner_steps']} | {row['cores']} "
-            f"| {row['images_per_second']:.0f} "
-            f"| {row['speed_up']:.2f} |"
-        )
-    lines += ["", "| start-up, one core | latent | inner steps | seconds | compiling, first | from cache |"]
-    lines += ["|---|---|---|---|---|---|"]
-    for row in found["one_core"]:
-        if "import_seconds" in row:
-            compiling = [f"{row[key]:.1f}" if key in row else "" for key in COMPILING]
-            lines.append(
-                f"| {row['variant']} | {row['latent_dim']} | {row['inner_steps']} "
-                f"| {sum(row[key] for key in START_UP):.2f} | {' | '.join(compiling)} |"
-            )
-    lines += [
-        "",
-        "| latent / inner steps | from | fast against authors' | authors' in float64 against float32 |",
-        "|---|---|---|---|",
-    ]
-    for settings, starts in found["agreement"].items():
-        for start_name, worst in starts.items():
-            lines.append(
-                f"| {settings} | {start_name.replace('_', ' ')} | {worst['fast']:.1e} "
-                f"| {worst['authors_in_float64']:.1e} |"
-            )
-    return "\n".join(lines) + "\n"
-
-
-def agreement() -> dict[str, Any]:
-    """How far the losses of 200 steps are from the authors', by settings and start."""
-    found = {}
-    for latent_dim, inner_steps in ((64, 1), (256, 1), (64, 2)):
-        row = measure("agreement", latent_dim=latent_dim, inner_steps=inner_steps, steps=200)
-        starts = ("default", "after_its_first_step", "off_the_kink")
-        found[f"{latent_dim}/{inner_steps}"] = {start: row[start] for start in starts}
-    return found
 
 
 def main() -> None:
@@ -262,22 +180,25 @@ def main() -> None:
     # Empty, so that the first round compiles.
     with tempfile.TemporaryDirectory() as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
-        rows, peak = one_core(options.rounds, options.steps)
-        found = {
-            "machine": provenance.machine(),
-            "commit": provenance.commit(),
-            "rounds": options.rounds,
-            "steps": options.steps,
-            "peak_gflops": peak,
-            "one_core": rows,
+        tables = {
+            "one_core": one_core(options.rounds, options.steps),
             "all_cores": all_cores(options.rounds, options.steps),
-            "cost": cost(1, options.steps),
+            "cost": cost(options.steps),
             "agreement": agreement(),
         }
+    found = {
+        "machine": provenance.machine(),
+        "commit": provenance.commit(),
+        "rounds": options.rounds,
+        "steps": options.steps,
+        # By way of pandas, which writes what was not measured as null.
+        **{name: json.loads(rows.to_json(orient="records")) for name, rows in tables.items()},
+    }
     (options.output / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-    (options.output / "table.md").write_text(table(found))
-    draw(found["cost"], options.output / "cost.svg")
-    print(f"\n{table(found)}\nwritten to {options.output}")
+    text = "\n\n".join(rows.to_markdown(index=False, floatfmt=".4g") for rows in tables.values()) + "\n"
+    (options.output / "table.md").write_text(text)
+    draw(tables["cost"], options.output / "cost.svg")
+    print(f"\n{text}\nwritten to {options.output}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ its variance is a seed's effect on all pairs, so that these are correlated. Writ
 import argparse
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -108,29 +108,33 @@ def value_errors(
     The sign says to which side the losses are skewed.
     """
     made = sign * 0.02 * scatter(random, kind, (8_000, 6, seeds))
-    rates: dict[str, float] = {}
+    order = decide_pairs(differences(made[:, :1] + FAR), 0.0, alpha)
+    none = np.zeros(len(made), dtype=bool)
+    found = []
     for edge in (math.log1p(-0.1), math.log1p(0.1)):
-        one, every = np.zeros(6), np.full(6, edge)
-        one[0] = edge
-        alone = decide_values(differences(made + one[:, np.newaxis]), 0.1, alpha)
-        every_one = decide_values(differences(made + every[:, np.newaxis]), 0.1, alpha)
-        none = np.zeros(len(made), dtype=bool)
-        found = {
+        alone = decide_values(differences(made + one_at(edge)), 0.1, alpha)
+        every_one = decide_values(differences(made + edge), 0.1, alpha)
+        rates = {
             "reproduced": rate(value_outcome(alone.findings, none), "reproduced"),
             "not reproduced": rate(value_outcome(every_one.findings, none), "not reproduced"),
         }
         for edge_of_factor in (-math.log(2.0), math.log(2.0)):
-            one[0] = edge_of_factor
-            values = differences(made + one[:, np.newaxis])
-            order = decide_pairs(differences(made[:, :1] + FAR), 0.0, alpha)
-            found["partly"] = float(decide_order(values, order, 2.0, alpha).mean())
-            rates["partly"] = max(rates.get("partly", 0.0), found["partly"])
-        for key, value in found.items():
-            rates[key] = max(rates.get(key, 0.0), value)
+            partly = decide_order(differences(made + one_at(edge_of_factor)), order, 2.0, alpha)
+            found.append({**rates, "partly": float(partly.mean())})
     # Six values at three milestones each, all of them as far below the published ones as is still allowed.
     looks = differences(sign * 0.02 * scatter(random, kind, (8_000, 18, seeds)) + math.log1p(-0.1))
-    rates["early"] = float((decide_early(looks, 0.1) < alpha).any(axis=-1).mean())
-    return rates
+    early = float((decide_early(looks, 0.1) < alpha).any(axis=-1).mean())
+    return {**each(max, found), "early": early}
+
+
+def one_at(edge: float) -> Array:
+    """Deviations of six values, of which the first stands at an edge, [6, 1]."""
+    return np.asarray([[edge], *[[0.0]] * 5])
+
+
+def each(pick: Callable[[Iterable[float]], float], found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each rate the largest, or the smallest."""
+    return {key: pick(rates[key] for rates in found) for key in found[0]}
 
 
 def inflation(random: np.random.Generator, seeds: int, levels: Sequence[float], studies: int) -> list[float]:
@@ -155,30 +159,25 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
+def side_by_side(found: Sequence[Mapping[str, float]]) -> list[str]:
+    """A cell for each rate, with its percentages one after the other."""
+    return [" / ".join(percent(rates[key]) for rates in found) for key in found[0]]
+
+
 def ordering_table(alpha: float, studies: int, spreads: Sequence[float]) -> str:
     """How often an ordering rule errs, and how often it finds what is true."""
     rows = []
     for kind, pairs, seeds in itertools.product(KINDS, (1, 4, 12), (3, 5, 10)):
-        for sides in (("both",), ("first", "second")):
-            cells: dict[str, list[str]] = {}
+        for name, sides in (("both", ("both",)), ("one", ("first", "second"))):
+            found = []
             for spread in spreads:
                 # Of the two that may be the exact one, the worse: more errors, less power.
                 random = np.random.default_rng([list(KINDS).index(kind), pairs, seeds, round(1e4 * spread)])
                 made = [noise(random, kind, side, (studies, pairs, seeds)) for side in sides]
-                for rates, worse in ((errors, max), (power, min)):
-                    each = [rates(one, spread, alpha) for one in made]
-                    for key in each[0]:
-                        cells.setdefault(key, []).append(percent(worse(found[key] for found in each)))
-            name = "both" if len(sides) == 1 else "one"
-            rows.append(
-                [
-                    KINDS[kind].split(",")[0] if kind != "outliers" else "outliers",
-                    name,
-                    str(pairs),
-                    str(seeds),
-                ]
-                + [" / ".join(cell) for cell in cells.values()]
-            )
+                wrong, right = ([f(one, spread, alpha) for one in made] for f in (errors, power))
+                found.append({**each(max, wrong), **each(min, right)})
+            scattered = KINDS[kind].split(",")[0] if kind != "outliers" else kind
+            rows.append([scattered, name, str(pairs), str(seeds), *side_by_side(found)])
     columns = [
         "scatter", "sides", "pairs", "seeds", "false: reproduced", "false: reproduced or partly",
         "false: not reproduced", "equal: not reproduced", "5% lower: reproduced", "10% lower", "20% lower",
@@ -226,36 +225,26 @@ def primary_power_table(alphas: Sequence[float], studies: int, spreads: Sequence
     """How often a rule finds what is true, by scatter."""
     rows = []
     for alpha, pairs, seeds in itertools.product(alphas, (1, 4), (3, 5)):
-        cells: dict[str, list[str]] = {}
+        found = []
         for spread in spreads:
             random = np.random.default_rng([pairs, seeds, round(1e4 * spread)])
             made = noise(random, "gaussian", "both", (studies, pairs, seeds))
-            for key, value in power(made, spread, alpha).items():
-                cells.setdefault(key, []).append(percent(value))
-        rows.append([f"{alpha}", str(pairs), str(seeds), *(" / ".join(cell) for cell in cells.values())])
-    return table(
-        [
-            "alpha",
-            "pairs",
-            "seeds",
-            "equal: not reproduced",
-            "5% lower: reproduced",
-            "10% lower",
-            "20% lower",
-        ],
-        rows,
-    )
+            found.append(power(made, spread, alpha))
+        rows.append([f"{alpha}", str(pairs), str(seeds), *side_by_side(found)])
+    columns = ["equal: not reproduced", "5% lower: reproduced", "10% lower", "20% lower"]
+    return table(["alpha", "pairs", "seeds", *columns], rows)
 
 
 def value_table(alpha: float) -> str:
     """How often the rule on published values errs."""
     rows = []
     for kind, seeds in itertools.product(KINDS, (3, 5, 10)):
-        found: dict[str, float] = {}
-        for sign in (1, -1):
-            random = np.random.default_rng([list(KINDS).index(kind), seeds, sign + 1])
-            for key, value in value_errors(random, kind, sign, seeds, alpha).items():
-                found[key] = max(found.get(key, 0.0), value)
+        randoms = {
+            sign: np.random.default_rng([list(KINDS).index(kind), seeds, sign + 1]) for sign in (1, -1)
+        }
+        found = each(
+            max, [value_errors(random, kind, sign, seeds, alpha) for sign, random in randoms.items()]
+        )
         order = ("reproduced", "partly", "not reproduced", "early")
         rows.append([KINDS[kind], str(seeds), *(percent(found[key]) for key in order)])
     columns = ["scatter", "seeds", "reproduced", "partly reproduced", "not reproduced", "refuted early"]

@@ -32,7 +32,7 @@ class Dataset:
     """Images in the published test split; it serves as validation split, because the authors' code trains on
     all training images."""
     folder: str
-    """Folder of the published files inside the data folder; torchvision expects its data sets there."""
+    """Folder of the published files inside the data folder, as torchvision names it."""
     md5: dict[str, str]
     """MD5 digest of each uncompressed file that is needed, by file name."""
     mirrors: tuple[str, ...]
@@ -95,7 +95,7 @@ DATASETS = {
                 "data_batch_4": "634d18415352ddfa80567beed471001a",
                 "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
                 "test_batch": "40351d587109b95175f43aff81a1287e",
-                # Holds no images, but torchvision reads it whenever it reads the others.
+                # Holds no images; published with the others.
                 "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
             },
             mirrors=("https://www.cs.toronto.edu/~kriz/",),

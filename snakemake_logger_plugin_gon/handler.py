@@ -1,4 +1,4 @@
-"""Snakemake's events, translated into the board and into lines on the screen."""
+"""Snakemake's events, translated into lines on the screen."""
 
 import logging
 import os
@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -13,70 +14,51 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from snakemake_logger_plugin_gon.screen import Screen
-from snakemake_logger_plugin_gon.state import TARGET, TRAIN, Board, Job, final_loss, recorded_epochs
-from snakemake_logger_plugin_gon.tails import tail
-from snakemake_logger_plugin_gon.wording import counts, duration
+from gon.runs.store import RunStore
+from snakemake_logger_plugin_gon.screen import TRAIN, Job, Screen, duration, plain
 
-ANNOUNCED = 3
-"""So many jobs with one and the same kind of reason are announced one by one, the others all at once."""
+TARGET = "all"
+"""Name of the rule that only gathers the others; it does nothing and is not shown."""
 
 LONGEST_REASON = 160
 """Snakemake's reason is shown up to here: it may list hundreds of files, or whole parameters."""
 
+LOG_LINES = 12
+"""So many of a failed job's last lines are shown, where its error stands."""
+
+# What Snakemake says while it runs and a person wants to know; all of it is in its log file.
+_NEWS = ("Nothing to be done", "This was a dry-run", "Trying to restart job")
+_STOPPING = ("Terminating processes on user request", "Will exit after finishing currently running jobs")
 _CHATTER = ("Assuming unrestricted shared filesystem usage", "Building DAG of jobs")
-_SUMMARY_ERRORS = (
-    "Exiting because a job execution failed",
-    "WorkflowError:\nAt least one job did not complete successfully",
-)
-# A command that ended with an error: the job's own error event follows and says more.
-_COMMAND_ERROR = re.compile(r"RuleException:\nCalledProcessError in ")
+# Errors that sum up what was said before, and a job's command that failed: its own event follows.
+_SUMMARY_ERRORS = ("Exiting because a job execution failed", "WorkflowError:\nAt least one job did not")
+_COMMAND_ERROR = "RuleException:\nCalledProcessError in "
 _KILLED = re.compile(r"died with <Signals\.SIGINT|exit status 130\b")
 _OUTPUT_ERROR = re.compile(r"^Job (\d+) completed successfully, but some output files", re.MULTILINE)
+_KEPT = "What is finished is kept; the same command continues from there."
 
 
 class LogHandler(LogHandlerBase):
     """Shows a Snakemake execution to a person; the complete log is left to Snakemake's log file."""
 
+    writes_to_stream = True
+    writes_to_file = False
+    has_filter = True  # All events are wanted here, whatever is shown of them.
+    has_formatter = False
+    needs_rulegraph = False
+
     def __post_init__(self) -> None:
-        """Set up the board and the screen."""
+        """Set up the screen."""
         settings = self.common_settings
-        self.board = Board()
-        stream = sys.stdout if settings.stdout else sys.stderr
-        self.screen = Screen(self.board, stream, color=not settings.nocolor)
-        # With any of these, Snakemake leaves out events that the board lives on.
-        self._quiet = bool({kind.name for kind in settings.quiet or ()} & {"ALL", "PROGRESS", "RULES"})
-        self._verbose = bool(settings.verbose or settings.debug_dag)
+        self.screen = Screen(sys.stdout if settings.stdout else sys.stderr, color=not settings.nocolor)
+        self._planned: Counter[str] = Counter()
+        self._done: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        self._cores = 1
         self._began = time.time()
         self._running = False
         self._interrupted = False
         self._command_error = ""
-        self._reasons: Counter[tuple[str, str]] = Counter()
-
-    @property
-    def writes_to_stream(self) -> bool:
-        """It replaces Snakemake's own output on the terminal."""
-        return True
-
-    @property
-    def writes_to_file(self) -> bool:
-        """Snakemake's log file is written all the same."""
-        return False
-
-    @property
-    def has_filter(self) -> bool:
-        """All events are wanted here, whatever is shown of them."""
-        return True
-
-    @property
-    def has_formatter(self) -> bool:
-        """Snakemake's formatter is used with --verbose."""
-        return False
-
-    @property
-    def needs_rulegraph(self) -> bool:
-        """The graph is not shown."""
-        return False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take in one record; it runs in a thread of Snakemake's, one record at a time."""
@@ -97,7 +79,7 @@ class LogHandler(LogHandlerBase):
             case LogEvent.WORKFLOW_STARTED:
                 self._running = True
             case LogEvent.RESOURCES_INFO:
-                self.board.cores = fields.get("cores") or self.board.cores
+                self._cores = fields.get("cores") or self._cores
             case LogEvent.RUN_INFO:
                 self._plan(fields["stats"])
             case LogEvent.JOB_INFO:
@@ -109,154 +91,130 @@ class LogHandler(LogHandlerBase):
             case LogEvent.ERROR | None if record.levelno >= logging.WARNING:
                 self._trouble(record)
             case event:
-                if self._verbose and (text := self.format(record)):
+                if self.common_settings.verbose and (text := self.format(record)):
                     self.screen.say(text, "dim")
                 if event is None:
                     self._message(record.getMessage())
 
     def _say(self, text: str, style: str = "") -> None:
-        if not self._quiet:
+        if not self.common_settings.quiet:
             self.screen.say(text, style)
 
-    def _plan(self, stats: dict[str, int]) -> None:
-        if self.board.planned:
+    def _plan(self, stats: Mapping[str, int]) -> None:
+        if self._planned:
             return  # A dry run says this a second time at its end.
-        self.board.plan(stats)
-        if not self.board.planned:
-            return
+        self._planned.update({rule: n for rule, n in stats.items() if rule not in ("total", TARGET)})
         if self.common_settings.dryrun:
-            self.screen.say(f"Would run {counts(self.board.planned)}:", "bold")
-            return
-        cores = f" ({self.board.cores} at a time)" if (self.board.cores or 1) > 1 else ""
-        self._say(f"To do: {counts(self.board.planned)}{cores}", "bold")
-        if not self._quiet:
-            self.screen.start()
+            self.screen.say(f"Would run {counts(self._planned)}:", "bold")
+        elif self._planned:
+            self._say(f"To do: {counts(self._planned)} ({self._cores} at a time)", "bold")
+            self.screen.trainings = self._planned[TRAIN]
+            if not self.common_settings.quiet:
+                self.screen.start()
 
-    def _start(self, fields: dict[str, Any]) -> None:
+    def _start(self, fields: Mapping[str, Any]) -> None:
         rule = fields["rule_name"]
         if rule == TARGET:
             return
         outputs = tuple(Path(path) for path in fields["output"])
-        job = Job(
-            jobid=fields["jobid"],
-            rule=rule,
-            title=_title(fields),
-            reason=_reason(fields["reason"]),
-            outputs=outputs,
-            logs=tuple(Path(path) for path in fields["log"]),
-            command=fields.get("shellcmd"),
-            started=fields["created"],
-        )
-        wanted = str(fields["wildcards"].get("epochs", ""))
-        if rule == TRAIN and wanted.isdecimal() and not outputs[0].exists():
-            if earlier := recorded_epochs(outputs[0], int(wanted)):
-                job.reason = f"recorded up to epoch {earlier} of {wanted}"
-        self.board.start(job)
-        self._announce(job)
-
-    def _announce(self, job: Job) -> None:
+        # The rule's message, else what sets the job apart from others of its rule.
+        values = ", ".join(str(value) for value in fields["wildcards"].values())
+        title = fields["rule_msg"] or values or str(outputs[0])
+        # With paths as seen from the current folder.
+        reason = shorten(fields["reason"].replace(f"{os.getcwd()}/", ""), LONGEST_REASON, placeholder=" ...")
+        if rule == TRAIN:
+            folder, epochs = outputs[0].parent, int(fields["wildcards"]["epochs"])
+            earlier = [n for n in RunStore(folder.parent).recorded(folder.name) if n < epochs]
+            if earlier and not outputs[0].exists():
+                reason = f"recorded up to epoch {max(earlier)} of {epochs}"
         if self.common_settings.dryrun:
-            self._say(f"  {job.rule:<8}  {job.title} — {job.reason}")
+            self._say(f"  {rule:<8}  {title} — {reason}")
             return
-        kind = job.reason.partition(":")[0]
-        self._reasons[job.rule, kind] += 1
-        number = self._reasons[job.rule, kind]
-        if number <= ANNOUNCED or self.board.planned.get(job.rule, 0) == number:
-            self._say(f"start   {job.rule:<8}  {job.title} — {kind}")
-        elif number == ANNOUNCED + 1:
-            self._say(f"start   {job.rule:<8}  more with the same reason: {kind}")
+        logs = tuple(Path(path) for path in fields["log"])
+        self.screen.running[fields["jobid"]] = Job(
+            rule, title, outputs, logs, fields.get("shellcmd"), fields["created"]
+        )
+        self._say(f"start   {rule:<8}  {title} — {reason.partition(':')[0]}")
+
+    def _end(self, jobid: int, outcome: Counter[str]) -> Job | None:
+        """Count a job as done or failed; None if it is not known or has ended before."""
+        job = self.screen.running.pop(jobid, None)
+        if job is not None:
+            outcome[job.rule] += 1
+            self.screen.trained += job.rule == TRAIN
+        return job
 
     def _finish(self, jobid: int, at: float) -> None:
-        job = self.board.end(jobid, "done", at)
-        if job is None:
+        if (job := self._end(jobid, self._done)) is None:
             return
-        result = final_loss(job.outputs[0]) if job.rule == TRAIN and job.outputs else None
-        style = "yellow" if result is not None and result.startswith("diverged") else "green"
-        after = duration(job.seconds(at))
-        self._say(f"done    {job.rule:<8}  {job.title}: {after}{f', {result}' if result else ''}", style)
+        # A training's last words are its name and how it ended.
+        last = next((line for log in job.logs for line in tail(log)[-1:]), "")
+        text = last if last.startswith(f"{job.title}: ") else job.title
+        style = "yellow" if ": diverged" in text else "green"
+        self._say(f"done    {job.rule:<8}  {text}, {duration(at - job.started)}", style)
 
     def _fail(self, jobid: int, at: float) -> None:
-        job = self.board.end(jobid, "failed", at)
+        job = self._end(jobid, self._failed)
         reported, self._command_error = self._command_error, ""
         # Ctrl-C ends the jobs as well; that they end is no news.
         if job is None or self._interrupted or _KILLED.search(reported):
             return
-        self.screen.say(f"FAILED  {job.rule:<8}  {job.title}, after {duration(job.seconds(at))}:", "bold red")
-        logs = [(log, tail(log)) for log in job.logs]
-        if not any(lines for _, lines in logs):
-            # Nothing in the log: the command and its exit status are all there is to say.
-            lines = reported.split("\n")[2:] if reported else [job.command or "it printed nothing"]
-            logs.insert(0, (Path(), lines))
-        for log, lines in logs:
-            for line in lines:
-                self.screen.say(f"        | {line}")
-            if log != Path() and log.exists():
-                self.screen.say(f"        log: {os.path.abspath(log)}", "bold")
-        if others := [other for other in self.board.running() if other.jobid != jobid]:
-            under_way = counts(Counter(other.rule for other in others))
+        self.screen.say(
+            f"FAILED  {job.rule:<8}  {job.title}, after {duration(at - job.started)}:", "bold red"
+        )
+        # With nothing in the log, the command and its exit status are all there is to say.
+        lines = [line for log in job.logs for line in tail(log)] or reported.split("\n")[2:]
+        for line in lines or [job.command or "it printed nothing"]:
+            self.screen.say(f"        | {line}")
+        for log in job.logs:
+            self.screen.say(f"        log: {log.absolute()}", "bold")
+        if self.screen.running:
+            under_way = counts(Counter(other.rule for other in self.screen.running.values()))
             self._say(f"        Still under way: {under_way}")
 
     def _trouble(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if _COMMAND_ERROR.match(message):
+        if message.startswith(_COMMAND_ERROR):
             self._command_error = message
-            return
-        if message.startswith(_SUMMARY_ERRORS):
-            return
-        if missing := _OUTPUT_ERROR.search(message):
-            self.board.end(int(missing[1]), "failed", record.created)
-        self.screen.say(message, "red" if record.levelno >= logging.ERROR else "yellow")
+        elif not message.startswith(_SUMMARY_ERRORS):
+            if missing := _OUTPUT_ERROR.search(message):
+                self._end(int(missing[1]), self._failed)
+            self.screen.say(message, "red" if record.levelno >= logging.ERROR else "yellow")
 
     def _message(self, message: str) -> None:
-        if message.startswith("Nothing to be done"):
-            self._say("Nothing to do: everything is up to date.")
-        elif message.startswith("This was a dry-run"):
-            self._say("This was a dry run: nothing has been started or changed.")
-        elif message.startswith("Terminating processes on user request"):
+        if message.startswith(_STOPPING):
+            if not self._interrupted:
+                self.screen.stop()
+                self.screen.say(message, "yellow")
             self._interrupted = True
-            self.screen.stop()
-            self.screen.say("Interrupted; ending what is under way ...", "yellow")
-        elif message.startswith("Will exit after finishing currently running jobs") and not self._interrupted:
-            self._interrupted = True
-            self.screen.say("Asked to end; finishing what is under way, starting nothing new ...", "yellow")
         elif message.startswith("Complete log(s): "):
             self._conclude(message.removeprefix("Complete log(s): "))
-        elif message.startswith("Trying to restart job"):
-            self._say(message, "yellow")
-        elif not (self._running or self._verbose or message.startswith(_CHATTER)):
-            # Not an execution but an errand, such as --unlock: its answer is what the person wants.
+        # Not an execution but an errand, such as --unlock: its answer is what the person wants.
+        elif message.startswith(_NEWS) or not (self._running or message.startswith(_CHATTER)):
             self._say(message)
 
     def _conclude(self, log: str) -> None:
         self.screen.stop()
-        took = duration(time.time() - self._began)
-        done = counts(self.board.counts_done())
-        failed = self.board.failed()
         if self._interrupted:
-            self.screen.say(
-                "Stopped on request. What is finished is kept; the same command continues from there.",
-                "yellow",
-            )
-        elif failed:
-            self.screen.say(
-                f"Failed: {counts(Counter(job.rule for job in failed))}{f' (done: {done})' if done else ''}. "
-                "What is finished is kept; the same command tries the rest again.",
-                "bold red",
-            )
+            self.screen.say(f"Stopped on request. {_KEPT}", "yellow")
+        elif self._failed:
+            done = f" (done: {counts(self._done)})" if self._done else ""
+            self.screen.say(f"Failed: {counts(self._failed)}{done}. {_KEPT}", "bold red")
         else:
-            self._say(f"Done in {took}: {done}.", "bold green")
-        if not self._quiet or failed:
-            self.screen.say(f"Full log: {log}")
+            self._say(f"Done in {duration(time.time() - self._began)}: {counts(self._done)}.", "bold green")
+        self.screen.say(f"Full log: {log}")
 
 
-def _reason(text: str) -> str:
-    """Snakemake's own words, with paths as seen from the current folder."""
-    return shorten(text.replace(f"{os.getcwd()}/", ""), LONGEST_REASON, placeholder=" ...")
+def counts(numbers: Mapping[str, int]) -> str:
+    """Write numbers of jobs: `11 trainings, 3 notebooks, 1 report`."""
+    names = {"data": "data set", TRAIN: "training"}
+    return ", ".join(f"{n} {names.get(rule, rule)}{'s' if n > 1 else ''}" for rule, n in numbers.items())
 
 
-def _title(fields: dict[str, Any]) -> str:
-    """Say what a job makes: the rule's message, else what sets it apart from others of its rule."""
-    if fields["rule_msg"]:
-        return str(fields["rule_msg"])
-    values = [str(value) for value in fields["wildcards"].values()]
-    return ", ".join(values) if values else str(next(iter(fields["output"]), ""))
+def tail(path: Path) -> list[str]:
+    """Read the last lines of a log; empty if there is nothing."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return [line.rstrip() for line in plain(text[-64 * 1024 :]).splitlines() if line.strip()][-LOG_LINES:]

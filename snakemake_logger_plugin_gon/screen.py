@@ -1,166 +1,176 @@
-"""What a person sees: lines that stay, and on a terminal a display of what is under way below them."""
+"""What a person sees: lines that stay, and on a terminal a bar for every job under way below them."""
 
 import sys
 import threading
 import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.text import Text
 
-from gon.runs.progress import Progress
-from snakemake_logger_plugin_gon.state import Board, Job
-from snakemake_logger_plugin_gon.tails import clean
-from snakemake_logger_plugin_gon.wording import NOUNS, duration, noun, rough
+from gon.runs.progress import Progress, read_progress
+
+TRAIN = "train"
+"""Name of the rule that trains one run."""
 
 PLAIN_SECONDS = 15
 """Without a terminal, a training says how far it is this often; less often once it has taken long."""
 
-_NARROW = 90
+PACE_SECONDS = 3600
+"""Times left are estimated from the pace of so long, since a validation between two epochs takes no step."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One job under way.
+
+    Attributes
+    ----------
+    rule
+        Name of its rule.
+    title
+        What it makes, for people.
+    outputs, logs
+        Its files.
+    command
+        Its shell command, if it has one.
+    started
+        Unix time.
+    """
+
+    rule: str
+    title: str
+    outputs: tuple[Path, ...]
+    logs: tuple[Path, ...]
+    command: str | None
+    started: float
+
+    def progress(self) -> Progress | None:
+        """How far a training is; None before it says so, and for any other job."""
+        if self.rule != TRAIN:
+            return None
+        progress = read_progress(self.outputs[0].parent / "progress.json")
+        # The file of an earlier, interrupted training may still lie there.
+        return None if progress is None or progress.started < self.started else progress
 
 
 class Screen:
-    """Prints lines, and shows the board while jobs are under way.
+    """Prints lines, and shows the jobs under way.
 
     Parameters
     ----------
-    board
-        What to show.
     stream
         Where to; if it is not a terminal, nothing but plain lines is written.
     color
         Whether a terminal may be given colours.
+
+    Attributes
+    ----------
+    running
+        Jobs under way by Snakemake's number; its events change it, the display reads it.
+    trainings, trained
+        Trainings to do, and those that have ended.
     """
 
-    def __init__(self, board: Board, stream: TextIO, color: bool = True) -> None:
-        self.board = board
-        terminal = stream.isatty()
+    def __init__(self, stream: TextIO, color: bool = True) -> None:
+        self.running: dict[int, Job] = {}
+        self.trainings = self.trained = 0
         # The environment (FORCE_COLOR in a CI job, say) must not bring control characters into a file.
         self._console = Console(
             file=stream,
-            force_terminal=terminal,
+            force_terminal=stream.isatty(),
             force_jupyter=False,
             no_color=None if color else True,
             highlight=False,
             emoji=False,
         )
-        self._animated = terminal and not self._console.is_dumb_terminal
-        self._live: Live | None = None
-        self._ticking: threading.Event | None = None
-        self._said: dict[int, float] = {}
+        self._bars = Bars(
+            # On a narrow terminal a long name goes over two lines.
+            TextColumn("{task.description}", markup=False, table_column=Column()),
+            TextColumn("{task.fields[state]}"),
+            BarColumn(bar_width=16),
+            TimeRemainingColumn(),
+            console=self._console,
+            refresh_per_second=2,
+            speed_estimate_period=PACE_SECONDS,
+            transient=True,
+            # Output of the Snakefile itself goes above the display, unless it is piped elsewhere.
+            redirect_stdout=sys.stdout.isatty(),
+            redirect_stderr=sys.stderr.isatty(),
+            disable=not stream.isatty() or self._console.is_dumb_terminal,
+        )
+        self._ended = threading.Event()
 
     def say(self, text: str, style: str = "") -> None:
         """Print a text that stays; it is not wrapped, so that it can be searched and copied."""
-        encoding = self._console.encoding
-        if not encoding.startswith("utf"):
-            text = text.replace("—", "-").encode(encoding, errors="replace").decode(encoding)
-        self._console.print(Text(clean(text), style=style), soft_wrap=True)
+        self._console.print(Text(plain(text), style=style), soft_wrap=True)
 
     def start(self) -> None:
         """Begin to show what is under way."""
-        if self._live is not None or self._ticking is not None:
-            return
-        if self._animated:
-            self._live = Live(
-                console=self._console,
-                get_renderable=self.render,
-                refresh_per_second=2,
-                transient=True,
-                # Output of the Snakefile itself goes above the display, unless it is piped elsewhere.
-                redirect_stdout=sys.stdout.isatty(),
-                redirect_stderr=sys.stderr.isatty(),
-            )
-            self._live.start(refresh=True)
-        else:
-            self._ticking = threading.Event()
-            threading.Thread(target=self._tick, args=(self._ticking,), daemon=True).start()
+        self._bars.start()
+        threading.Thread(target=self._follow, daemon=True).start()
 
     def stop(self) -> None:
         """Take the display away; what was printed stays."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-        if self._ticking is not None:
-            self._ticking.set()
-            self._ticking = None
+        self._ended.set()
+        if not self._bars.disable:
+            self._bars.stop()
 
-    def render(self) -> RenderableType:
-        """Draw the board: a line of counts, then a line for each job under way."""
-        now = time.time()
-        wide = self._console.width >= _NARROW
-        running = self.board.running()
-        most = max(self._console.height - 4, 1)
-        # Not the full width: the terminal's own "^C" must not begin a line that is unknown here.
-        table = Table.grid(padding=(0, 2))
-        table.width = max(self._console.width - 4, 1)
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        for _ in range(4 if wide else 3):
-            table.add_column(no_wrap=True, justify="right")
-        for job in running[:most]:
-            table.add_row(*_row(job, now, wide))
-        lines: list[RenderableType] = [Text(), self._summary(now)]
-        if running:
-            lines.append(table)
-        if len(running) > most:
-            lines.append(Text(f"  and {len(running) - most} more under way", style="dim"))
-        return Group(*lines)
-
-    def _summary(self, now: float) -> Text:
-        summary = Text(no_wrap=True, overflow="ellipsis")
-        known = [rule for rule in NOUNS if rule in self.board.planned]
-        for rule in [*known, *(rule for rule in self.board.planned if rule not in NOUNS)]:
-            planned = self.board.planned[rule]
-            name = noun(rule, planned)
-            summary.append(f"{name[0].upper()}{name[1:]} ", style="bold")
-            summary.append(f"{self.board.done(rule)}/{planned}   ")
-        if failed := len(self.board.failed()):
-            summary.append(f"{failed} failed   ", style="bold red")
-        elif (left := self.board.seconds_left(now)) is not None:
-            summary.append(f"about {rough(left)} of training left", style="cyan")
-        return summary
-
-    def _tick(self, stopped: threading.Event) -> None:
-        while not stopped.wait(1):
-            now = time.time()
-            for job in self.board.running():
-                # A long training says so less often: every tenth of its time.
-                pause = max(PLAIN_SECONDS, job.seconds(now) / 10)
-                if now - max(self._said.get(job.jobid, 0), job.started) < pause:
+    def _follow(self) -> None:
+        """Bring the bars up to date once a second, as often as a training says how far it is."""
+        bars: dict[Job, TaskID] = {}
+        said: dict[Job, float] = {}
+        every = self._add("trainings", self.trainings) if self.trainings else None
+        while not self._ended.wait(1):
+            jobs = list(self.running.values())
+            for job in bars.keys() - set(jobs):
+                self._bars.remove_task(bars.pop(job))
+            fractions = 0.0
+            for job in jobs:
+                if job not in bars:
+                    bars[job] = self._add(f"{job.rule} {job.title}")
+                if (progress := job.progress()) is None:
                     continue
-                progress = job.progress()
-                if progress is not None and not stopped.is_set():
-                    self._said[job.jobid] = now
-                    self.say(f"        {job.rule:<8}  {job.title}: {', '.join(_words(progress))}")
+                state = _state(progress)
+                self._bars.update(bars[job], completed=progress.step, total=progress.steps, state=state)
+                # What was trained before is no sign of the pace.
+                fractions += (progress.step - progress.first_step) / max(
+                    progress.steps - progress.first_step, 1
+                )
+                now = time.time()
+                pause = max(PLAIN_SECONDS, (now - job.started) / 10)
+                if self._bars.disable and now - said.get(job, job.started) >= pause:
+                    said[job] = now
+                    self._say_progress(job, bars[job])
+            if every is not None:
+                state = f"{self.trained} of {self.trainings} done"
+                self._bars.update(every, completed=self.trained + fractions, state=state)
+
+    def _add(self, description: str, total: int | None = None) -> TaskID:
+        return self._bars.add_task(description, total=total, state="")
+
+    def _say_progress(self, job: Job, bar: TaskID) -> None:
+        task = next(task for task in self._bars.tasks if task.id == bar)
+        left = "" if task.time_remaining is None else f", {duration(task.time_remaining)} left"
+        self.say(f"        {job.rule:<8}  {job.title}: {task.fields['state']}, {task.percentage:.0f} %{left}")
 
 
-def _words(progress: Progress) -> list[str]:
-    words = [f"epoch {progress.epoch}/{progress.epochs}"]
-    if progress.train_loss is not None:
-        words.append(f"train loss {progress.train_loss:.2f}")
-    words.append(f"{_percent(progress)} %")
-    if (left := progress.seconds_left) is not None:
-        words.append(f"{duration(left)} left")
-    return words
+def _state(progress: Progress) -> str:
+    loss = "" if progress.train_loss is None else f", train loss {progress.train_loss:.2f}"
+    return f"epoch {progress.epoch}/{progress.epochs}{loss}"
 
 
-def _percent(progress: Progress) -> int:
-    return 100 * progress.step // max(progress.steps, 1)
+def plain(text: str) -> str:
+    """A text as a terminal would show it, without colours and control characters."""
+    return Text.from_ansi(text).plain
 
 
-def _row(job: Job, now: float, wide: bool) -> list[RenderableType]:
-    title = Text(f"  {job.rule} {job.title}")
-    title.stylize("dim", 0, len(job.rule) + 2)
-    progress = job.progress()
-    if progress is None:
-        blank = [Text()] * (3 if wide else 2)
-        return [title, *blank, Text(duration(job.seconds(now)), style="dim")]
-    epoch, *rest = _words(progress)
-    loss = Text(rest[0]) if progress.train_loss is not None else Text()
-    bar: list[RenderableType] = []
-    if wide:
-        bar = [ProgressBar(total=max(progress.steps, 1), completed=progress.step, width=16)]
-    left = Text(rest[-1] if progress.seconds_left is not None else "", style="cyan")
-    return [title, Text(epoch), loss, *bar, left]
+def duration(seconds: float) -> str:
+    """Write a duration as `0:03:20`, like the display's times left."""
+    return str(timedelta(seconds=max(round(seconds), 0)))

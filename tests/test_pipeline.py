@@ -167,7 +167,7 @@ def test_measured_effects_of_deviations_are_numbers_of_their_claim(project: Proj
 def test_nothing_changed_does_nothing(project: Project) -> None:
     page = (project.root / "report-smoke" / "index.html").stat().st_mtime_ns
     output = project.gon("run", "--budget", "smoke")
-    assert "Nothing to do" in output
+    assert "Nothing to be done" in output
     assert (project.root / "report-smoke" / "index.html").stat().st_mtime_ns == page
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import pytest
 import torch
 from torch import Tensor
@@ -411,18 +410,6 @@ def test_measuring_leaves_the_model_as_it_was(images: Tensor) -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     validation_loss(model, images)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-
-
-def test_prepared_images_are_those_of_the_authors_loader(mnist: data.PreparedImages) -> None:
-    """Every pixel as with PIL's Resize(32) and ToTensor, for images from the whole set."""
-    from gon.data.prepare import torchvision_module
-
-    torchvision = torchvision_module()
-    published = torchvision.datasets.MNIST(data.data_dir(), train=True, download=False).data
-    resize = torchvision.transforms.Resize(32)
-    for i in range(0, 60_000, 60):
-        expected = np.asarray(resize(PIL.Image.fromarray(published[i].numpy())))
-        assert np.array_equal(mnist.train[i, 0], expected)
 
 
 def without_timings(path: Path) -> dict[str, object]:

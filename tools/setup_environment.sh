@@ -89,7 +89,7 @@ is_ready() {
 # The file .setting-up says that a set-up is at work, or was interrupted; what it left is not to be
 # trusted. A set-up that fails by itself, say without network, leaves a .venv that worked as it was.
 make_environment() {
-    local lock=$1 venv=$project/.venv base torch torchvision tag worked started=$SECONDS
+    local lock=$1 venv=$project/.venv base torch tag worked started=$SECONDS
     if [ -e "$venv/.setting-up" ]; then
         say "the last set-up was interrupted: making .venv anew"
         rm -rf "$venv"
@@ -143,14 +143,12 @@ fill_environment() {
     # the CPU build where it can be had. (On macOS the ordinary one has none.)
     local cpu=()
     torch=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' "$project/$lock")
-    torchvision=$(sed -n 's/^torchvision==\([0-9.]*\).*/\1/p' "$project/$lock")
     tag=$("$python" -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
     if [ "$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1; then
         if has_cpu_torch "$torch" "$tag"; then
             say "no GPU: taking the CPU build of torch from PIP_FIND_LINKS"
         elif say "no GPU: asking for the CPU build of torch" &&
-            UV_HTTP_TIMEOUT=5 UV_HTTP_RETRIES=0 install --quiet --dry-run --torch-backend=cpu \
-                "torch==$torch" "torchvision==$torchvision" 2>/dev/null; then
+            UV_HTTP_TIMEOUT=5 UV_HTTP_RETRIES=0 install --quiet --dry-run --torch-backend=cpu "torch==$torch" 2>/dev/null; then
             cpu=(--torch-backend=cpu)
         else
             say "the CPU build cannot be reached: taking the ordinary one, which may bring CUDA packages"
@@ -158,11 +156,7 @@ fill_environment() {
     fi
 
     say "installing what $lock pins"
-    if ! install ${cpu[@]+"${cpu[@]}"} -r "$project/$lock"; then
-        [ ${#cpu[@]} -gt 0 ] || return 1
-        say "the CPU build could not be installed: taking the ordinary one, which may bring CUDA packages"
-        install -r "$project/$lock" || return 1
-    fi
+    install ${cpu[@]+"${cpu[@]}"} -r "$project/$lock" || return 1
     # Without network, uv has what builds the project from the last time.
     install --no-deps --editable "$project" || install --offline --no-deps --editable "$project"
 }

@@ -41,14 +41,6 @@ class Progress:
         """The epoch under way, from 1."""
         return min(self.step // self.steps_per_epoch + 1, self.epochs)
 
-    @property
-    def seconds_left(self) -> float | None:
-        """Time left at the pace so far; None before there is a pace."""
-        done = self.step - self.first_step
-        if done <= 0:
-            return None
-        return (self.updated - self.started) / done * (self.steps - self.step)
-
 
 def write_progress(path: Path, progress: Progress) -> None:
     """Write a progress file; readers never see a part of it."""
