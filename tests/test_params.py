@@ -86,7 +86,10 @@ def test_pca_is_planned_once_for_all_budgets() -> None:
             "width: 3 has no effect on the model 'pca'; allowed is 16",
         ),
         ({"runs": [{"split": "half"}]}, "split: 'half' is not known; allowed are test, held_out"),
-        ({"headline": {"question": "?", "rule": "r"}}, "headline: there is no rule 'r'; allowed are lower"),
+        (
+            {"headlines": [{"question": "?", "rules": ["r"]}]},
+            "headlines: there is no rule 'r'; allowed are lower",
+        ),
     ],
 )
 def test_a_wrong_entry_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:
