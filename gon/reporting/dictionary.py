@@ -33,7 +33,6 @@ def columns_of(kind: type, leave_out: Sequence[str] = ()) -> dict[str, Column]:
 
 RUN = Column("string", "Digest of the run's settings; `#run-<digest>` is its card on the page")
 SEED = Column("integer", "Random seed; empty for a model that is computed")
-TRAIN = Column("number", "Training loss", SSE)
 VALIDATION = Column("number", "Validation loss", SSE)
 
 TABLES: dict[str, tuple[str, dict[str, Column]]] = {
@@ -138,17 +137,13 @@ TABLES: dict[str, tuple[str, dict[str, Column]]] = {
             **columns_of(Epoch),
         },
     ),
-    "steps.parquet": (
-        "Training loss of every step of every run.",
-        {"run": RUN, "step": Column("integer", "Number of the step, from 1"), "train_loss": TRAIN},
-    ),
 }
 """Tables over the whole report: description and columns by file name."""
 
 FIGURE_COLUMNS = {
     "epoch": Column("number", "Position on the axis, in epochs"),
     "seconds": Column("number", "Position on the axis, in seconds of training", "s"),
-    "train_loss": dataclasses.replace(TRAIN, description="Training loss, averaged over blocks of steps"),
+    "train_loss": Column("number", "Training loss, averaged over blocks of steps", SSE),
     "validation_loss": VALIDATION,
     "low": Column("number", "Lower end of the 95% confidence interval of the loss", SSE),
     "high": Column("number", "Upper end of the 95% confidence interval of the loss", SSE),

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,7 +38,6 @@ def write_tables(report: Report, folder: Path) -> None:
         frame = pd.DataFrame(rows, columns=list(columns)).astype(whole)
         frame.to_csv(folder / name, index=False)
     _write_curves(report, folder / "curves.parquet")
-    _write_steps(report, folder / "steps.parquet")
     resources = [_resource(name, description, columns) for name, (description, columns) in TABLES.items()]
     if report.workflow is not None:
         resources += [_resource(f"workflow.{kind}", "Drawing of the workflow") for kind in ("svg", "pdf")]
@@ -156,7 +154,7 @@ def _schema(name: str) -> pa.Schema:
         [
             pa.field(
                 key,
-                pa.float32() if name == "steps.parquet" and column.type == "number" else _ARROW[column.type],
+                _ARROW[column.type],
                 metadata={"description": column.description, "unit": column.unit},
             )
             for key, column in TABLES[name][1].items()
@@ -171,21 +169,6 @@ def _write_curves(report: Report, path: Path) -> None:
         for epoch in card.run.record.history
     ]
     pq.write_table(pa.Table.from_pylist(rows, _schema(path.name)), path, compression="zstd")
-
-
-def _write_steps(report: Report, path: Path) -> None:
-    schema = _schema(path.name)
-    # One row group per run: no more than one run is in memory, and one can be read alone.
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for card in report.cards:
-            losses = card.run.step_losses()
-            columns = [
-                pa.repeat(card.spec.digest, len(losses)),
-                np.arange(1, len(losses) + 1),
-                losses,
-            ]
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
 def _resource(path: str, description: str, columns: Mapping[str, Column] | None = None) -> dict[str, Any]:
