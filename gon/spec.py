@@ -7,6 +7,7 @@ import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 from gon.catalogue import (
@@ -118,7 +119,7 @@ class RunSpec:
         """What there is to know of the model."""
         return MODELS[self.model]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the spec as canonical JSON.
 

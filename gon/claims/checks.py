@@ -1,5 +1,6 @@
 """Whether a claim result says what its records say, and names nothing that is not there."""
 
+import collections
 import math
 import re
 import statistics
@@ -35,8 +36,9 @@ def check_result(result: ClaimResult, folder: Path, runs: Sequence[Run]) -> None
             f"{path}: claim: {result.claim!r} is no name; letters, digits, '-' and '_' are allowed"
         )
     there = [run.record_name() for run in runs]
+    different = {*result.records} ^ {*there}
     for name in (*result.records, *there):
-        if name not in result.records or name not in there:
+        if name in different:
             where = "this report" if name in there else "the notebook"
             raise GonError(
                 f"{path}: records: run {name.run} with {name.epochs} epochs, SHA-256 {name.sha256[:12]}..., "
@@ -51,9 +53,9 @@ def check_result(result: ClaimResult, folder: Path, runs: Sequence[Run]) -> None
 
 
 def _check_names(result: ClaimResult, path: Path, runs: set[str]) -> None:
-    measurements = [m.name for m in result.measurements]
-    for name in measurements:
-        if measurements.count(name) > 1:
+    measurements = collections.Counter(m.name for m in result.measurements)
+    for name, times in measurements.items():
+        if times > 1:
             raise GonError(f"{path}: measurements: {name!r} occurs more than once")
     for table in result.tables:
         for row in table.rows:

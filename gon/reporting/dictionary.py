@@ -33,7 +33,6 @@ def columns_of(kind: type, leave_out: Sequence[str] = ()) -> dict[str, Column]:
 
 RUN = Column("string", "Digest of the run's settings; `#run-<digest>` is its card on the page")
 SEED = Column("integer", "Random seed; empty for a model that is computed")
-TRAIN = Column("number", "Training loss", SSE)
 VALIDATION = Column("number", "Validation loss", SSE)
 
 TABLES: dict[str, tuple[str, dict[str, Column]]] = {
@@ -137,10 +136,6 @@ TABLES: dict[str, tuple[str, dict[str, Column]]] = {
             "run": RUN,
             **columns_of(Epoch),
         },
-    ),
-    "steps.parquet": (
-        "Training loss of every step of every run.",
-        {"run": RUN, "step": Column("integer", "Number of the step, from 1"), "train_loss": TRAIN},
     ),
 }
 """Tables over the whole report: description and columns by file name."""

@@ -24,6 +24,8 @@ CRATE = "ro-crate-metadata.json"
 CODECHECK = "codecheck.yml"
 WORKFLOW = "workflow/Snakefile"
 
+_COMPRESSED = (".npz", ".parquet", ".pdf")
+"""Endings of files that are compressed already."""
 _PROFILES = (
     ("https://w3id.org/ro/wfrun/process/0.5", "Process Run Crate", "0.5"),
     ("https://w3id.org/ro/wfrun/workflow/0.5", "Workflow Run Crate", "0.5"),
@@ -73,7 +75,7 @@ def write_package(report: Report, folder: Path) -> None:
     citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
     _write_codecheck(report, citation, folder / CODECHECK)
     _write_crate(report, citation, folder)
-    _write_archive(folder, report.moment)
+    pack(folder, report.moment)
 
 
 def _write_codecheck(report: Report, citation: dict[str, Any], path: Path) -> None:
@@ -234,14 +236,20 @@ def _sessions(record: RunRecord) -> list[tuple[datetime.datetime, datetime.datet
     return spans
 
 
-def _write_archive(folder: Path, moment: datetime.datetime) -> None:
-    """Pack every file; names are sorted and times are the records', so that equal files pack equally."""
+def pack(folder: Path, moment: datetime.datetime) -> None:
+    """Pack every file; names are sorted and times are the records', so that equal files pack equally.
+
+    Files that are compressed already go in as they are: deflating them again would take most of the time.
+    """
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     when = moment.astimezone(datetime.UTC).timetuple()[:6]
     with zipfile.ZipFile(folder / ARCHIVE, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
             entry = zipfile.ZipInfo(f"report/{name}", date_time=max(when, (1980, 1, 1, 0, 0, 0)))
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            if entry.filename.endswith(_COMPRESSED):
+                entry.compress_type = zipfile.ZIP_STORED
+            else:
+                entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             with (folder / name).open("rb") as source, archive.open(entry, "w") as target:
                 shutil.copyfileobj(source, target)

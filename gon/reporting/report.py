@@ -153,8 +153,13 @@ class Report:
 
     def groups_of(self, digests: Sequence[str]) -> list[CardGroup]:
         """The groups that hold these runs."""
-        wanted = set(digests)
-        return [group for group in self.groups if wanted & {card.spec.digest for card in group.cards}]
+        places = {self._places[digest] for digest in digests if digest in self._places}
+        return [self.groups[place] for place in sorted(places)]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Which of the groups holds a run."""
+        return {card.spec.digest: i for i, group in enumerate(self.groups) for card in group.cards}
 
     def home(self, measurement: Measurement) -> str:
         """Anchor of the runs behind a measured number, which must have some."""

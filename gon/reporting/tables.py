@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,7 +46,6 @@ def write_tables(report: Report, folder: Path) -> None:
     ]
     curves = pa.Table.from_pylist(epochs, _schema("curves.parquet"))
     pq.write_table(curves, folder / "curves.parquet", compression="zstd")
-    _write_steps(report, folder / "steps.parquet")
     package = {
         "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
         "name": "gon-report-data",
@@ -145,24 +143,12 @@ def _deviations(report: Report) -> list[dict[str, Any]]:
 
 def _schema(name: str) -> pa.Schema:
     """Types and meaning of a table's columns, as they stand in a Parquet file."""
-    number = pa.float32() if name == "steps.parquet" else pa.float64()
-    types = {"string": pa.string(), "integer": pa.int64(), "number": number}
+    types = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64()}
     fields = []
     for key, column in TABLES[name][1].items():
         metadata = {"description": column.description, "unit": column.unit}
         fields.append(pa.field(key, types[column.type], metadata=metadata))
     return pa.schema(fields)
-
-
-def _write_steps(report: Report, path: Path) -> None:
-    schema = _schema(path.name)
-    # One row group per run: no more than one run is in memory, and one can be read alone.
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for card in report.cards:
-            losses = card.run.step_losses()
-            columns = pa.repeat(card.spec.digest, len(losses)), np.arange(1, len(losses) + 1), losses
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
 def _contents(report: Report) -> Iterator[tuple[str, str, Mapping[str, Column] | None]]:

@@ -272,10 +272,13 @@ class RunRecord:
 
     def to_json(self) -> str:
         """The record as indented JSON, the digest of its spec first, and that of all the rest last."""
-        content = dataclasses.asdict(self)
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        content["spec"] = dataclasses.asdict(self.spec)
+        content["diverged"] = None if self.diverged is None else dataclasses.asdict(self.diverged)
         for name, kind in (("history", Epoch), ("sessions", Session)):
-            later = [f.name for f in dataclasses.fields(kind) if f.metadata.get("since", 0) > self.format]
-            content[name] = [{k: v for k, v in entry.items() if k not in later} for entry in content[name]]
+            fields = dataclasses.fields(kind)
+            names = [f.name for f in fields if f.metadata.get("since", 0) <= self.format]
+            content[name] = [{name: getattr(entry, name) for name in names} for entry in content[name]]
         return sealed({"digest": self.spec.digest, **content}, indent=1)
 
     @classmethod
@@ -376,26 +379,31 @@ def _is_validated(spec: RunSpec, epoch: int) -> bool:
 def _require_types(where: str, entry: object) -> None:
     """Check the values of a dataclass read from JSON against its annotations; `UsageError` names one."""
     words = {int: "a whole number from 0 up", float: "a finite number from 0 up", str: "a text"}
-    for key, hint in typing.get_type_hints(type(entry)).items():
+    for key, hint in _HINTS[type(entry)].items():
         if not _conforms(getattr(entry, key), hint):
             raise UsageError(
                 f"{where}{key}: {getattr(entry, key)!r} is not allowed; {words.get(hint, hint)} is"
             )
 
 
+_HINTS: dict[type, dict[str, Any]] = {
+    kind: typing.get_type_hints(kind) for kind in (RunRecord, Epoch, Session, Divergence)
+}
+
+
 def _conforms(value: object, hint: Any) -> bool:
+    if hint in (int, float):  # counts, losses, times: JSON's true is no number, and none is negative
+        if isinstance(value, bool) or not isinstance(value, int if hint is int else (int, float)):
+            return False
+        return math.isfinite(value) and value >= 0
+    if isinstance(hint, type):
+        return isinstance(value, hint)
     arguments = typing.get_args(hint)
     if isinstance(hint, types.UnionType):
         return any(_conforms(value, one) for one in arguments)
     if typing.get_origin(hint) is list:
         return isinstance(value, list) and all(_conforms(one, arguments[0]) for one in value)
-    if typing.get_origin(hint) is dict:
-        return isinstance(value, dict) and all(_conforms(one, arguments[1]) for one in value.values())
-    if hint in (int, float):  # counts, losses, times: JSON's true is no number, and none is negative
-        if isinstance(value, bool) or not isinstance(value, int if hint is int else (int, float)):
-            return False
-        return math.isfinite(value) and value >= 0
-    return isinstance(value, hint)
+    return isinstance(value, dict) and all(_conforms(one, arguments[1]) for one in value.values())
 
 
 LEFT_AS_IT_WAS = "The file was left as it is; move it away to make it anew"

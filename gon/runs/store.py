@@ -74,7 +74,7 @@ def _check_trajectory(record: RunRecord, path: Path, steps_path: Path) -> None:
         mean = None
         if number <= len(record.history):
             steps = losses[(number - 1) * spec.steps_per_epoch : number * spec.steps_per_epoch]
-            mean = math.fsum(steps) / max(1, len(steps)), record.history[number - 1].train_loss
+            mean = steps.sum(dtype=np.float64) / max(1, len(steps)), record.history[number - 1].train_loss
         # The losses of format 4 are written with the nine digits that tell any two float32 apart.
         if found != written or (mean is not None and not math.isclose(*mean, rel_tol=1e-7)):
             raise GonError(
