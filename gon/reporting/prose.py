@@ -8,6 +8,7 @@ from a parameter file or a result therefore always appears as that text.
 import dataclasses
 import inspect
 import re
+import shlex
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from gon.reporting import dictionary, escape
 from gon.reporting.cards import PER_RUN, environment_facts
 from gon.reporting.report import Report
 from gon.reporting.svg import inline_svg
+from gon.runs import provenance
 from gon.spec import RunSpec
 
 TEMPLATES = PROJECT / "templates"
@@ -224,8 +226,15 @@ def render_markdown(report: Report, target: Target) -> str:
 
     prose = environment("markdown")
     prose.globals.update(show=show, say=say, given=given, cite=cite, report=report, target=target)
-    prose.globals.update(numbering=numbering)
+    prose.globals.update(numbering=numbering, command=command(report))
+    prose.globals.update(commit=provenance.commit(), repository=provenance.repository())
     return prose.get_template("report.md").render()
+
+
+def command(report: Report) -> str:
+    """What makes a report."""
+    changes = [word for text in report.budget.overrides for word in ("--set", text)]
+    return shlex.join(["./run_all.sh", "--budget", report.budget.name, *changes])
 
 
 def bibtex(report: Report) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,6 @@ from gon.claims.params import Budget, Headline
 from gon.claims.results import Measurement, Verdict
 from gon.reporting.cards import Card, CardGroup, Environment, environments_of
 from gon.reporting.section import Section
-from gon.runs import provenance
 from gon.spec import RunSpec
 
 
@@ -45,24 +43,6 @@ class Report:
     """What changed since the last report."""
     explanations: tuple[str, ...] = ()
     """Executed notebooks that judge no claim, of `gon.catalogue.EXPLANATIONS`."""
-
-    @property
-    def command(self) -> str:
-        """What makes this report."""
-        options = ["--budget", self.budget.name]
-        return shlex.join(
-            ["./run_all.sh", *options, *(w for text in self.budget.overrides for w in ("--set", text))]
-        )
-
-    @cached_property
-    def commit(self) -> str | None:
-        """The state of the project that makes it."""
-        return provenance.commit()
-
-    @cached_property
-    def repository(self) -> str | None:
-        """Where the project can be had, if its origin has a public address."""
-        return provenance.repository()
 
     @property
     def uses_all_images(self) -> bool:
