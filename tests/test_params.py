@@ -24,7 +24,7 @@ def study_with(tmp_path: Path, claim: str, change: Mapping[str, object], budget:
     folder = tmp_path / "params"
     shutil.copytree(PROJECT / "params", folder)
     path = folder / "claims" / f"{claim}.yaml"
-    without: dict[str, object] = {"rules": [], "primary": None} if "runs" in change else {}
+    without: dict[str, object] = {"rules": [], "primary": None, "headlines": []} if "runs" in change else {}
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **without, **change}))
     return load_study(budget, params=folder)
 
@@ -87,7 +87,10 @@ def test_pca_is_planned_once_for_all_budgets() -> None:
             "width: 3 has no effect on the model 'pca'; allowed is 16",
         ),
         ({"runs": [{"split": "half"}]}, "split: 'half' is not known; allowed are test, held_out"),
-        ({"headline": {"question": "?", "rule": "r"}}, "headline: there is no rule 'r'; allowed are lower"),
+        (
+            {"headlines": [{"question": "?", "rules": ["r"]}]},
+            "headlines: there is no rule 'r'; allowed are lower",
+        ),
     ],
 )
 def test_a_wrong_entry_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:

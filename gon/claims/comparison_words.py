@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from gon.claims.formats import bounds, change, count, counted, number, published
 from gon.claims.judging import JudgedClaim
-from gon.claims.pairing import Pair, by_distance, decisive, groups, pairs
+from gon.claims.pairing import by_distance, decisive, pairs
 from gon.claims.results import Finding, Measurement, Verdict
-from gon.claims.rules import OrderingRule, Rule, StructuralRule, ValueRule
+from gon.claims.rules import ValueRule
 from gon.claims.words import Sentence, findings, found_words, limit, outcome_words, share, shares
 
 EARLY: Mapping[Finding, str] = {
@@ -22,48 +22,13 @@ _VALUES: Mapping[str, str] = {
 }
 
 
-def compared(claim: JudgedClaim, verdict: Verdict) -> list[Sentence]:
-    """The pairs of a verdict, those with one first side in one line; none if there were many lines."""
-    rule, lines = verdict.rule, groups(claim, verdict.comparisons)
-    if isinstance(rule, ValueRule) or len(lines) > 6:
-        return []
-    found: list[Sentence] = []
-    for line in lines:
-        pair = line[0]
-        several = isinstance(rule, OrderingRule) and len(rule.epochs) > 1
-        where = f"{pair.where}, {counted(pair.comparison.epochs, 'epoch')}" if several else pair.where
-        unit = f" {pair.first.quantity}" if isinstance(rule, StructuralRule) else ""
-        sentence: Sentence = [f"{where}: " if where else "", f"{pair.names[0]} ", pair.first, unit]
-        for pair in line:
-            sentence += _second(pair, rule)
-        found.append([*sentence, "."])
-    return found
-
-
-def _second(pair: Pair, rule: Rule) -> Sentence:
-    """The second side of a pair, and how it differs from the first."""
-    side: Sentence = [f", {pair.names[1]} ", pair.second or ""]
-    difference = pair.comparison.relative_difference
-    if difference is None:
-        return side
-    if isinstance(rule, StructuralRule):
-        return [*side, f" (ratio {number(1 + difference)})"]
-    return [*side, " (", pair.comparison, ")"]
-
-
 def summed_up(claim: JudgedClaim, verdict: Verdict) -> list[Sentence]:
     """What the comparisons of a verdict give together."""
     if isinstance(verdict.rule, ValueRule):
         return _values(claim, verdict, verdict.rule)
     if len(verdict.comparisons) == 1 or not any(c.interval for c in verdict.comparisons):
         return []
-    sentence: Sentence = [shares("pair", findings(verdict))]
-    if not compared(claim, verdict) and (far := by_distance(verdict.comparisons)):
-        (pair,) = pairs(claim, far[-1:])
-        where = f"{pair.where}, {counted(pair.comparison.epochs, 'epoch')}"
-        sentence += [f" They are farthest apart in {where}: {pair.names[0]} ", pair.first]
-        sentence += [*_second(pair, verdict.rule), "."]
-    return [sentence]
+    return [[shares("pair", findings(verdict))]]
 
 
 def _values(claim: JudgedClaim, verdict: Verdict, rule: ValueRule) -> list[Sentence]:

@@ -60,15 +60,6 @@ def _apart(first: str, second: str) -> tuple[str, tuple[str, str]]:
     return ", ".join(part for part in shared if part != ACTIVATIONS[RunSpec.activation]), (names[0], names[1])
 
 
-def groups(claim: JudgedClaim, comparisons: Sequence[Comparison]) -> list[list[Pair]]:
-    """Pairs that share their first side, to be told in one sentence."""
-    found: dict[tuple[str, int, str], list[Pair]] = {}
-    for pair in pairs(claim, comparisons):
-        key = (pair.comparison.first, pair.comparison.epochs, pair.first_name)
-        found.setdefault(key, []).append(pair)
-    return list(found.values())
-
-
 def by_distance(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Those that are comparable, from the closest to the farthest apart."""
     return sorted((c for c in comparisons if c.relative_difference is not None), key=_distance)

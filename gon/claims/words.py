@@ -142,11 +142,6 @@ def refuted_if(rule: Rule) -> str:
     )
 
 
-def rule_words(rule: Rule) -> str:
-    """A rule in one line: what it says, and by what it judges."""
-    return f"{rule.name} ({rule.kind}, {terms(rule)}): {rule.statement}"
-
-
 def outcome_words(verdict: Verdict) -> str:
     """The outcome as it is printed."""
     return "not run at this budget" if verdict.outcome == "not attempted" else verdict.outcome
