@@ -169,8 +169,8 @@ def _draw_lines(axes: Axes, frame: pd.DataFrame, x: str, y: str, hue: str, looks
             look = {"marker": marker, "markersize": 4} if few else {}
             axes.plot(means.index, means, color=colour, linestyle=dashes, label=str(value), **look)
         for level in group[group[x].isna()][y]:
-            alone: dict[str, Any] = {} if len(means) else {"label": str(value)}
-            axes.axhline(level, color=colour, linestyle=(0, (2, 2)), linewidth=1, **alone)
+            label = f"_{value}, level" if len(means) else str(value)  # once in the legend
+            axes.axhline(level, color=colour, linestyle=(0, (2, 2)), linewidth=1, label=label)
             if (below := means[means <= level]).size and below.index[0] != means.index[0]:
                 axes.plot(below.index[:1], below[:1], "o", color=colour, fillstyle="none", label=_UNNAMED[0])
 
