@@ -17,7 +17,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from gon.claims.statistics import mean_interval
 from gon.files import write_atomically
@@ -251,7 +251,7 @@ def draw_images(rows: Sequence[ImageRow]) -> Figure:
 def _describe(figure: Figure) -> None:
     """Let the ids of the drawing say its scales and the names of its lines: the page shows values by them."""
     for axes in figure.axes:
-        named = isinstance(axes.yaxis.get_major_formatter(), FixedFormatter)
+        named = isinstance(axes.yaxis.get_major_locator(), FixedLocator)
         limits = [
             f"{scale}|{low:.6g}|{high:.6g}"
             for scale, (low, high) in (
