@@ -323,12 +323,17 @@ def means_of(report: Path, name: str) -> list[tuple[str, pd.Series]]:
     ]
 
 
+def points_on(label: str, line: pd.Series) -> list[tuple[str, float, float]]:
+    """A line as the points that the page tells of."""
+    return [(label, float(place), float(value)) for place, value in zip(line.index, line, strict=True)]
+
+
 @pytest.mark.parametrize("name", LINE_FIGURES)
 def test_the_arrow_keys_tell_the_means_of_the_data(page: Page, report: Path, name: str) -> None:
     told = [point_of(text) for text in told_by_keys(page, page.locator(f"#{name}"))]
     lines = means_of(report, name)
     if all(len(line) < 12 for _, line in lines):  # drawn with marks, of which none is left out
-        expected = [(label, float(place), value) for label, line in lines for place, value in line.items()]
+        expected = [point for label, line in lines for point in points_on(label, line)]
         assert [point[0] for point in told] == [point[0] for point in expected]
         assert [point[1] for point in told] == pytest.approx([point[1] for point in expected], rel=0.01)
         assert [point[2] for point in told] == pytest.approx([point[2] for point in expected], rel=0.01)
@@ -358,16 +363,15 @@ def test_a_value_is_shown_where_the_pointer_is(page: Page, report: Path) -> None
     figure, tip = page.locator(f"#{name}"), page.locator(".tip")
     told = told_by_keys(page, figure)
     figure.scroll_into_view_if_needed()
-    expected = [
-        (label, place, value) for label, line in means_of(report, name) for place, value in line.items()
-    ]
+    expected = [point for label, line in means_of(report, name) for point in points_on(label, line)]
     marks = figure.locator('[id*="line|"] use')
     assert marks.count() == len(expected) == len(told)
     for i, (label, place, value) in enumerate(expected):
         box = there(marks.nth(i).bounding_box())
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         assert tip.is_visible() and tip.inner_text() == told[i]
-        assert point_of(tip.inner_text()) == (label, place, pytest.approx(value, rel=0.01))
+        found = point_of(tip.inner_text())
+        assert found[:2] == (label, place) and found[2] == pytest.approx(value, rel=0.01)
     page.mouse.move(1, 1)
     assert not tip.is_visible()
 
@@ -457,31 +461,37 @@ def signs_of(letter: Tag) -> str:
     text = letter.get_text().strip()
     if letter.name != "mi" or len(text) != 1 or letter.get("mathvariant") == "normal":
         return text
-    if text == "h":
-        return "\N{PLANCK CONSTANT}"
-    plain = unicodedata.name(text).removeprefix("LATIN ").removeprefix("GREEK ").replace("LETTER ", "")
+    plain = re.sub("^(LATIN|GREEK) |LETTER ", "", unicodedata.name(text))
     try:
-        return unicodedata.lookup(f"MATHEMATICAL ITALIC {plain}")
-    except KeyError:  # no letter
+        return unicodedata.lookup(f"MATHEMATICAL ITALIC {plain}") if text != "h" else "\N{PLANCK CONSTANT}"
+    except KeyError:
         return text
 
 
-def test_every_sign_of_the_formulas_is_in_the_font_of_the_page(page: Page, soup: BeautifulSoup) -> None:
+def test_every_sign_of_the_formulas_is_in_the_font_of_the_page(soup: BeautifulSoup) -> None:
     (source,) = re.findall(r"url\(data:font/woff;base64,([^)]+)\)", there(soup.style).get_text())
     with TTFont(io.BytesIO(base64.b64decode(source))) as font:
         covered = {chr(code) for code in font.getBestCmap()}
         assert "MATH" in font  # how large a sum or a parenthesis is
     needed = {sign for letter in soup.select("math :is(mi, mn, mo, mtext)") for sign in signs_of(letter)}
-    assert len(soup.select("math")) > 10 and {"∇", "∑", "𝜃", "1"} <= needed
+    assert len(soup.select("math")) > 10 and {"\N{MATHEMATICAL ITALIC NABLA}", "∑", "𝜃", "1"} <= needed
     assert needed - covered == set()
+
+
+def test_formulas_are_drawn_in_the_font_of_the_page(page: Page) -> None:
     assert page.evaluate("document.fonts.ready.then(() => document.fonts.check('16px \"Report Maths\"'))")
-    assert page.evaluate(
-        "[...document.fonts].filter(font => font.family.includes('Report Maths')).map(font => font.status)"
-    ) == ["loaded"]
-    families = page.locator("math").evaluate_all(
-        "found => found.map(one => getComputedStyle(one).fontFamily)"
-    )
-    assert all(family.startswith('"Report Maths"') for family in families)
+    devtools = page.context.new_cdp_session(page)
+    for domain in ("DOM", "CSS"):
+        devtools.send(f"{domain}.enable")
+    root = devtools.send("DOM.getDocument")["root"]["nodeId"]
+    parts = devtools.send("DOM.querySelectorAll", {"nodeId": root, "selector": "math :is(mi, mn, mo, mtext)"})
+    used = [
+        font
+        for part in parts["nodeIds"]
+        for font in devtools.send("CSS.getPlatformFontsForNode", {"nodeId": part})["fonts"]
+    ]
+    assert len(used) > 50
+    assert {font["familyName"] for font in used if not font["isCustomFont"]} == set()
 
 
 def test_title_author_and_year_are_the_same_everywhere(report: Path, soup: BeautifulSoup) -> None:
