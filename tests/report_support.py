@@ -247,7 +247,7 @@ def make_explanation(path: Path) -> Path:
 def _latent_size(claim: Claim) -> None:
     gon = claim.measured().query("model == 'gon'")
     claim.add_table(
-        "loss",
+        "table_1",
         pd.concat([gon, claim.published_values]),
         index=["latent_dim"],
         columns=["dataset", "model"],

@@ -69,10 +69,10 @@ def test_other_losses_show_as_numbers_verdicts_and_runs_and_nothing_else(reports
     assert all(row.what.startswith("two_step: ") for row in differing["Numbers"])
     numbers = {row.what.removeprefix("two_step: "): row for row in differing["Numbers"]}
     # 0.84 of the loss with one step before, 1.26 of it now.
-    row = numbers["two inner steps, validation loss"]
+    row = numbers["2 inner steps, validation loss"]
     assert float(row.second) / float(row.first) == pytest.approx(1.5, abs=0.01)
     assert row.note == "+50%"
-    assert not any(what.startswith("one inner step, validation") for what in numbers)
+    assert not any(what.startswith("1 inner step, validation") for what in numbers)
     assert len(differing["Verdicts"]) == 4
     for verdict in differing["Verdicts"]:
         assert "point the published way" in verdict.first and "point against" in verdict.second

@@ -24,7 +24,7 @@ def study_with(tmp_path: Path, claim: str, change: Mapping[str, object], budget:
     folder = tmp_path / "params"
     shutil.copytree(PROJECT / "params", folder)
     path = folder / "claims" / f"{claim}.yaml"
-    without: dict[str, object] = {"rules": [], "primary": None} if "runs" in change else {}
+    without: dict[str, object] = {"rules": [], "primary": None, "headlines": []} if "runs" in change else {}
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **without, **change}))
     return load_study(budget, params=folder)
 

@@ -17,7 +17,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from gon.claims.statistics import mean_interval
 from gon.files import write_atomically
@@ -169,8 +169,8 @@ def _draw_lines(axes: Axes, frame: pd.DataFrame, x: str, y: str, hue: str, looks
             look = {"marker": marker, "markersize": 4} if few else {}
             axes.plot(means.index, means, color=colour, linestyle=dashes, label=str(value), **look)
         for level in group[group[x].isna()][y]:
-            alone: dict[str, Any] = {} if len(means) else {"label": str(value)}
-            axes.axhline(level, color=colour, linestyle=(0, (2, 2)), linewidth=1, **alone)
+            label = f"_{value}, level" if len(means) else str(value)  # once in the legend
+            axes.axhline(level, color=colour, linestyle=(0, (2, 2)), linewidth=1, label=label)
             if (below := means[means <= level]).size and below.index[0] != means.index[0]:
                 axes.plot(below.index[:1], below[:1], "o", color=colour, fillstyle="none", label=_UNNAMED[0])
 
@@ -251,7 +251,7 @@ def draw_images(rows: Sequence[ImageRow]) -> Figure:
 def _describe(figure: Figure) -> None:
     """Let the ids of the drawing say its scales and the names of its lines: the page shows values by them."""
     for axes in figure.axes:
-        named = isinstance(axes.yaxis.get_major_formatter(), FixedFormatter)
+        named = isinstance(axes.yaxis.get_major_locator(), FixedLocator)
         limits = [
             f"{scale}|{low:.6g}|{high:.6g}"
             for scale, (low, high) in (

@@ -15,7 +15,7 @@ const button = (text, attributes, act) => {
 const said = make("p", { class: "hidden", role: "status" });
 document.body.append(said);
 
-// Copies. Where the clipboard is closed to the page, the text is selected, ready for Ctrl-C.
+// Copies; what was copied, or that nothing could be, is said to screen readers too.
 const copy = async (text, element, shown) => {
   try {
     await navigator.clipboard.writeText(text);
@@ -41,15 +41,15 @@ for (const block of document.querySelectorAll("pre.copy")) {
   block.before(button("Copy", { class: "copy", "aria-label": `Copy ${block.getAttribute("aria-label")}` }, (element) => copy(text, element, block.getAttribute("aria-label"))));
 }
 
-// Sorting: by the numbers where a column has some, else by its words; missing values last.
+// Sorting: by the numbers where a column has some, else by its words; what is no number, last either way.
 const valueOf = (row, column) => {
   const cell = row.cells[column];
   const text = cell?.querySelector("data")?.value ?? cell?.textContent.trim() ?? "";
   const number = Number.parseFloat(text);
   return text !== "" && Number.isFinite(number) && /^[-+\d.]/.test(text) ? number : text;
 };
-const compare = (a, b) => {
-  if (typeof a === typeof b) return typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
+const compare = (a, b, direction) => {
+  if (typeof a === typeof b) return direction * (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
   return typeof a === "number" ? -1 : 1;
 };
 for (const table of document.querySelectorAll("table.sortable")) {
@@ -62,7 +62,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const [body] = table.tBodies;
       const rows = [...body.rows].map((row) => [valueOf(row, column), row]);
-      rows.sort(([a], [b]) => (down ? -1 : 1) * compare(a, b));
+      rows.sort(([a], [b]) => compare(a, b, down ? -1 : 1));
       body.append(...rows.map(([, row]) => row));
       said.textContent = `Sorted by ${head.textContent.trim()}, ${down ? "descending" : "ascending"}`;
     };
@@ -158,6 +158,7 @@ const read = (panels) => {
     const { xScale, x0, x1, yScale, y0, y1, box } = scalesOf(ground);
     const linear = ground.parentElement.querySelector(".linear") !== null;
     const screen = ground.ownerSVGElement.getScreenCTM();
+    const rows = ground.parentElement.querySelectorAll('[id*="ytick_"] text');
     for (const line of ground.parentElement.querySelectorAll('[id*="line|"]')) {
       const name = decodeURIComponent(line.id.split("line|")[1]).replace(/^\d+\|/, "");
       const marks = [...line.querySelectorAll("use")].map((use) => [use.x.baseVal.value, use.y.baseVal.value]);
@@ -169,7 +170,7 @@ const read = (panels) => {
         const height = linear ? y1 * up : between(yScale, y0, y1, up);
         const along = short(between(xScale, x0, x1, across));
         const at = new DOMPoint(x, y).matrixTransform(screen);
-        points.push({ x: at.x, y: at.y, text: yScale === "rows" ? `${name}: ${along}` : `${name}: ${short(height)} at ${along}` });
+        points.push({ x: at.x, y: at.y, text: yScale === "rows" ? `${name}, ${rows[Math.round(height)]?.textContent.trim()}: ${along}` : `${name}: ${short(height)} at ${along}` });
       }
     }
   }
@@ -193,14 +194,17 @@ for (const panels of document.querySelectorAll(".panels")) {
     show(best);
   });
   panels.addEventListener("pointerleave", () => show());
-  panels.addEventListener("blur", () => show());
+  panels.addEventListener("blur", () => {
+    show();
+    current = -1;
+  });
   panels.addEventListener("keydown", (event) => {
     if (event.key === "Escape") show();
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     const points = step ? read(panels) : [];
     if (!points.length) return;
     event.preventDefault();
-    current = (current + step + points.length) % points.length;
+    current = (Math.max(current, step < 0 ? 0 : -1) + step + points.length) % points.length;
     show(points[current]);
     said.textContent = points[current].text;
   });
