@@ -12,7 +12,8 @@ report; its last lines say where the report is. Finished work is kept: the same 
 where it was stopped, and a larger budget continues the runs of a smaller one.
 
   --budget NAME     how much training: smoke (seconds; to see that everything works),
-                    quick (default; minutes), standard (50 epochs) or paper (500, as published)
+                    quick (default; minutes), standard (50 epochs), paper (500, as published),
+                    or reference (from the project's recorded runs, without training)
   --set KEY=VALUE   change one parameter; may be given several times. For example:
                     --set epochs=3    --set 'latent_size.latent_dims=[32,64]'
   --cores N         trainings side by side (default: all cores)

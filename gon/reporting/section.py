@@ -94,7 +94,8 @@ class Section(JudgedClaim):
 
     def runs_of(self, figure: FigureFile) -> list[Run]:
         """The runs behind a figure."""
-        return [run for run in self.runs if run.spec.digest in figure.runs]
+        behind = set(figure.runs)
+        return [run for run in self.runs if run.spec.digest in behind]
 
     def file(self, path: str) -> str:
         """Where a file of the claim's folder lies in the report."""
