@@ -29,10 +29,7 @@ sys.path.insert(0, str(PROJECT))
 
 from gon.catalogue import EVALUATIONS, MILESTONES  # noqa: E402
 from gon.claims import figures  # noqa: E402
-from gon.claims.params import (
-    RECORDS,  # noqa: E402
-    Request,  # noqa: E402
-)
+from gon.claims.params import RECORDS, Request  # noqa: E402
 from gon.claims.study import load_study  # noqa: E402
 from gon.data.prepared import data_dir  # noqa: E402
 from gon.files import write_atomically  # noqa: E402

@@ -268,10 +268,15 @@ def _describe(figure: Figure) -> None:
                 line.set_gid(quote(f"line|{i}|{label.removeprefix('_')}", safe="|"))
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG, without a date."""
+def svg_of(figure: Figure) -> str:
+    """A figure as SVG, without a date."""
     _describe(figure)
-    buffer = io.BytesIO()
+    text = io.StringIO()
     with style():
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    write_atomically(path, buffer.getvalue())
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG."""
+    write_atomically(path, svg_of(figure))

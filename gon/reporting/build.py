@@ -5,17 +5,18 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jinja2
 import nbformat
 
+from gon.catalogue import EXPLANATIONS
 from gon.claims.study import Study
 from gon.errors import GonError
 from gon.files import make_folder
 from gon.reporting.changes import EARLIER, SUMMARY, changes, earlier_than, summary_of
-from gon.reporting.notebook import read_notebook, render_notebook
+from gon.reporting.notebook import pictures, read_notebook, render_notebook
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
 from gon.reporting.page import render_page
 from gon.reporting.print import compile_pdf, render_print
@@ -87,12 +88,23 @@ def build_report(
             for name, summary in ((SUMMARY, now), (EARLIER, before)):
                 if summary:
                     (new / "data" / name).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+            report = dataclasses.replace(report, pictures=tuple(_pictures(notebooks, new / "data")))
             _write(report, new, notebooks)
             output.mkdir(exist_ok=True)
             _put_in_place(new, output, Path(temporary) / "old")
     except OSError as error:
         what = error.filename or output
         raise GonError(f"{output}: cannot write the report ({error.strerror}: {what})") from error
+
+
+def _pictures(notebooks: Sequence[Path], folder: Path) -> Iterator[tuple[Path, str]]:
+    """Write the drawings of notebooks that judge no claim; each with its text alternative."""
+    for path in notebooks:
+        if path.stem in EXPLANATIONS:
+            for number, (drawing, alt) in enumerate(pictures(read_notebook(path)), start=1):
+                target = folder / f"{path.stem}-{number}.svg"
+                target.write_text(drawing, encoding="utf-8")
+                yield target, alt
 
 
 def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:

@@ -45,6 +45,17 @@ def read_notebook(path: Path) -> NotebookNode:
     return read
 
 
+def pictures(notebook: NotebookNode) -> list[tuple[str, str]]:
+    """Drawings (SVG) of the cells that are tagged `report`, each with its text alternative."""
+    return [
+        (output.data[_SVG], output.metadata.get(_SVG, {}).get("alt", ""))
+        for cell in notebook.cells
+        if "report" in cell.metadata.get("tags", [])
+        for output in cell.outputs
+        if _SVG in output.get("data", {})
+    ]
+
+
 def render_notebook(notebook: NotebookNode, path: Path, section: Section | None, report: Report) -> str:
     """An executed notebook as an HTML document.
 
@@ -89,6 +100,7 @@ def render_notebook(notebook: NotebookNode, path: Path, section: Section | None,
 
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+_SVG = "image/svg+xml"
 _SHOWN = [
     _WIDGET,  # before its text, since it is not shown
     "image/svg+xml",

@@ -39,6 +39,8 @@ class Report:
     """What it shows: rules, and those that need what they make."""
     deviations: tuple[Deviation, ...] = ()
     """Where the set-up differs from the published one."""
+    pictures: tuple[tuple[Path, str], ...] = ()
+    """Drawings (SVG) of the explanations, each with its text alternative."""
     changes: tuple[Change, ...] = ()
     """What changed since the last report."""
     explanations: tuple[str, ...] = ()

@@ -158,6 +158,8 @@ def _contents(report: Report) -> Iterator[tuple[str, str, Mapping[str, Column] |
     if report.workflow is not None:
         yield "workflow.svg", "Drawing of the workflow", None
         yield "workflow.dot", "The graph that is drawn", None
+    for drawing, alt in report.pictures:
+        yield drawing.name, f"Drawing: {alt}", None
     yield "study.json", "The budget, and what was changed by hand", None
     yield SUMMARY, "The numbers and verdicts of this report in short", None
     if report.changes:
