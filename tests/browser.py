@@ -148,6 +148,6 @@ def homeless_numbers(path: Path) -> tuple[int, list[str]]:
             if link.startswith(("#run-", "#seeds-of-run-")):
                 assert soup.select(f'[id="{link[1:]}"] dl.facts'), f"no card at {link}"
                 led += 1
-            elif not link.startswith(("#runs", "#ref-")):
+            elif not link.startswith(("#runs", "#ref-")) and not soup.select(f'figure[id="{link[1:]}"]'):
                 homeless.append(" ".join(there(text.parent).get_text(" ").split())[:200])
     return led, homeless
