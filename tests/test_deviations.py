@@ -87,7 +87,7 @@ def make_protocol(folder: Path, ratios: dict[tuple[str, str], float]) -> None:
         folder,
         params,
         study.budget,
-        {request.spec: study.budget.epochs for request in params.requests(study.budget)},
+        {r.spec: study.budget.epochs for r in params.requests(study.budget) if r.left_out is None},
         plausible_loss,
     )
     runs = claim.measured().query("split == 'test'")

@@ -225,7 +225,8 @@ def test_the_archive_holds_the_folder(report: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(report / ARCHIVE) as archive:
         archive.extractall(tmp_path)
     files = {p.relative_to(report): p for p in report.rglob("*") if p.is_file() and ARCHIVE not in p.name}
-    unpacked = {p.relative_to(tmp_path / "report"): p for p in tmp_path.rglob("*") if p.is_file()}
+    folder = tmp_path / "report"
+    unpacked = {p.relative_to(folder): p for p in folder.rglob("*") if p.is_file()}
     assert files.keys() == unpacked.keys()
     assert all(files[name].read_bytes() == unpacked[name].read_bytes() for name in files)
     digest = hashlib.sha256((report / ARCHIVE).read_bytes()).hexdigest()

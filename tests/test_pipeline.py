@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pypdf
 import pytest
-from browser import check_page, chromium, homeless_numbers, open_browser
+from browser import DESKTOP, check_page, chromium, homeless_numbers, open_browser, open_page
 from bs4 import BeautifulSoup
 from narrow import there
 
@@ -397,4 +397,30 @@ def test_the_reference_runs_decide_without_any_training(project: Project) -> Non
     assert len(verdicts) == 4
     assert {verdict[1:] for verdict in verdicts} == {("not reproduced", "equal within the margin")}
     page = (project.root / "report-reference" / "index.html").read_text()
-    assert "not reproduced" in page and "are not trained yet" in page
+    assert "not reproduced" in page and "not trained yet" in page
+
+
+LARGEST_PAGE = 1_200_000
+MOST_SCREENS = 20
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium; set CHROMIUM to one")
+def test_the_page_of_the_reference_runs_is_light_short_and_numbered_as_the_original(project: Project) -> None:
+    """As `records/` and the notebooks make it, after the test above."""
+    path = project.root / "report-reference" / "index.html"
+    assert path.stat().st_size < LARGEST_PAGE
+    with open_browser() as browser, open_page(browser, path, size=DESKTOP) as (page, seen):
+        assert not seen.console
+        height = page.evaluate("document.documentElement.scrollHeight")
+        assert height <= MOST_SCREENS * DESKTOP[1], f"{height / DESKTOP[1]:.1f} screens"
+    soup = BeautifulSoup(path.read_text(), "html.parser")
+    numbered = {
+        there(figure.select_one("caption > b, figcaption > b")).get_text(): str(figure.get("id"))
+        for figure in soup.select("figure:has(caption > b, figcaption > b)")
+    }
+    assert {name: place for name, place in numbered.items() if not re.search(r" A\d+\.$", name)} == {
+        "Table 1.": "claim-latent_size-table-table_1",
+        "Figure 1.": "claim-activations-figure-figure_1",
+        "Figure 2.": "claim-two_step-figure-figure_2",
+    }
+    assert there(soup.select_one("#summary #claim-latent_size-table-table_1")).select("td.published data")

@@ -162,6 +162,9 @@ class Exhibits(Frames):
         alt = f"{labels[1]} against {labels[0]}; {kind} for {listed(list(drawn[hue].unique()))}."
         if kind == "lines":
             alt += " " + _ends(drawn, labels[0], labels[1], [key for key in (col, hue) if key])
+        else:
+            keys = list(dict.fromkeys(key for key in (col, labels[1], hue) if key))
+            alt += f" Means: {_means(drawn, labels[0], keys)}."
         self._add_figure(name, panels, data, caption, alt)
 
     def add_images(self, name: str, frame: pd.DataFrame, images: str, *, by: str, caption: str) -> None:
@@ -220,9 +223,13 @@ def _ends(frame: pd.DataFrame, x: str, y: str, keys: list[str]) -> str:
     """Where the lines of a plot end, in words, for somebody who does not see it."""
     last = frame.dropna(subset=[x])
     last = last[last[x] == last.groupby(keys)[x].transform("max")]
-    means = last.groupby(keys, sort=False)[y].mean()
-    parts = [f"{', '.join(k) if isinstance(k, tuple) else k} {number(v)}" for k, v in means.items()]
-    return f"At the right end: {'; '.join(parts)}." if parts else ""
+    return f"At the right end: {_means(last, y, keys)}." if len(last) else ""
+
+
+def _means(frame: pd.DataFrame, value: str, keys: list[str]) -> str:
+    """Means over seeds in words."""
+    means = frame.groupby(keys, sort=False)[value].mean()
+    return "; ".join(f"{', '.join(k) if isinstance(k, tuple) else k} {number(v)}" for k, v in means.items())
 
 
 def _image_rows(

@@ -53,7 +53,7 @@ def read_summary(path: Path) -> Summary | None:
     try:
         content: Summary = json.loads(path.read_text(encoding="utf-8"))
         return {key: dict(content[key]) for key in ("numbers", "verdicts")}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise GonError(f"{path}: cannot be read as the summary of a report ({error})") from error
