@@ -185,10 +185,10 @@ def test_parameters_must_agree_on_both_sides() -> None:
     params = load_study().claim("two_step")
     check_parameters(params)
     other = params.model_copy(update={"parameters": {**params.parameters, "width": 16}})
-    with pytest.raises(UsageError, match="one of them only sets width"):
+    with pytest.raises(UsageError, match="parameters.width is none"):
         check_parameters(other)
     fewer = {key: value for key, value in params.parameters.items() if key != "dataset"}
-    with pytest.raises(UsageError, match="one of them only sets dataset"):
+    with pytest.raises(UsageError, match="sets dataset, which"):
         check_parameters(params.model_copy(update={"parameters": fewer}))
 
 

@@ -103,7 +103,7 @@ def test_every_measured_number_is_that_of_the_record_it_leads_to(project: Projec
         page.extract_text() for page in pypdf.PdfReader(project.root / "report-smoke/report.pdf").pages
     )
     followed = set()
-    for link in soup.select('section a[href^="#run-"]:has(data)'):
+    for link in soup.select('main a[href^="#run-"]:has(data)'):
         digest = str(link["href"]).removeprefix("#run-")
         shown = float(str(there(link.select_one("data"))["value"]))
         other = link.find_next_sibling()

@@ -36,12 +36,15 @@ def check_parameters(claim: ClaimParams) -> None:
     path = notebook_path(claim.name)
     if not path.is_file():
         raise GonError(f"{path}: there is no notebook for this claim")
+    source = f"params/claims/{claim.name}.yaml"
     declared = set(papermill.inspect_notebook(str(path)))
-    if alone := sorted(declared ^ {*STUDY_PARAMETERS, *claim.parameters}):
+    if unknown := sorted(set(claim.parameters) - declared):
         raise UsageError(
-            f"{path}: its cell tagged `parameters` and params/claims/{claim.name}.yaml must set the same "
-            f"parameters; one of them only sets {', '.join(alone)}"
+            f"{source}: parameters.{unknown[0]} is none of the parameters in the cell tagged `parameters` of "
+            f"{path}: {', '.join(sorted(declared - set(STUDY_PARAMETERS)))}"
         )
+    if missing := sorted(declared - {*STUDY_PARAMETERS, *claim.parameters}):
+        raise UsageError(f"{path}: its cell tagged `parameters` sets {missing[0]}, which {source} does not")
 
 
 def execute(study: Study, claim: str, result: Path, executed: Path) -> None:

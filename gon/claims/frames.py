@@ -47,14 +47,15 @@ class Frames:
             if run.epochs >= after:
                 values = {quantity: run.value(quantity, after) for quantity in QUANTITIES}
                 rows.append({"run": run.spec.digest, **vars(run.spec), "epochs": after, **values})
-        return pd.DataFrame(rows).astype({"seed": "Int64"})
+        columns = [*_SETTINGS, "epochs", *QUANTITIES]  # also of a claim that has no run yet
+        return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
 
     def training(self, frame: pd.DataFrame, points: int = 80) -> pd.DataFrame:
         """The training loss of every run of a frame, averaged over at most so many blocks of steps.
 
         Columns `epoch`, `seconds` of training (CPU) and `loss`; of what is computed one row, without a time.
         """
-        parts = []
+        parts = [pd.DataFrame(columns=["run", "epoch", "seconds", "loss"])]
         for run in self.of(frame):
             steps, losses = block_means(run.step_losses(), points)
             if run.exact:
