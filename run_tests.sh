@@ -11,6 +11,7 @@ Sets up what is needed (a Python environment, a browser, the data) and runs ruff
 With arguments, runs only pytest with them. For example:
 
   ./run_tests.sh                       everything
+  ./run_tests.sh --long                the long forms of the tests that have one
   ./run_tests.sh -k data               the tests with "data" in their name
   ./run_tests.sh tests/test_data.py    the tests of one file (paths count from the project's folder)
 
@@ -74,6 +75,9 @@ cd "$project"
 # As in real runs: one thread per process, so that numbers do not depend on the machine's cores.
 export OMP_NUM_THREADS=1
 
+if [ "${1:-}" = --long ]; then
+    exec "$python" -m pytest -m long "${@:2}"
+fi
 if [ $# -gt 0 ]; then
     exec "$python" -m pytest "$@"
 fi

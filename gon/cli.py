@@ -124,12 +124,26 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"one of {', '.join(EVALUATIONS)}",
     )
 
-    command = add("verify", _verify, "check the records, and train some of them again")
+    command = add("verify", _verify, "check records, and train some again; or a report, from its archive")
+    command.add_argument(
+        "what",
+        nargs="*",
+        metavar="WHAT",
+        help="a report's folder or archive; or runs: the beginning of a run's name, a claim, or `deciding`, "
+        "the first seed of what the first lines of the report rest on (default: the budget's runs)",
+    )
     _add_study_options(command)
     command.add_argument(
         "--store", type=Path, help="folder of runs to choose from, in place of the budget's runs"
     )
-    command.add_argument("--runs", type=_positive, default=3, help="how many to train again (default: 3)")
+    command.add_argument(
+        "--runs", type=_positive, help="how many to train again (default: 3, or all that are named)"
+    )
+    command.add_argument(
+        "--from-checkpoint",
+        action="store_true",
+        help="train on from a checkpoint before a record's end, where there is one, in place of the start",
+    )
     extent = command.add_mutually_exclusive_group()
     extent.add_argument("--epochs", type=_positive, default=1, help="first epochs to train (default: 1)")
     extent.add_argument("--steps", type=_positive, help="train so many steps only")
@@ -278,16 +292,45 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from gon.verify import verify
+    from gon.claims.params import RECORDS
+    from gon.rebuilding import is_report
+    from gon.verify import deciding, verify, verify_report
 
-    if options.store is None:
-        study = _study(options)
-        store, digests = study.budget.run_store, [planned.spec.digest for planned in study.plan()]
-    else:
-        store, digests = RunStore(options.store), None
+    paths = [Path(name) for name in options.what]
+    if paths and is_report(paths[0]):
+        if len(paths) > 1:
+            raise UsageError(f"{paths[1]}: only one report is verified at a time")
+        return verify_report(paths[0])
+    study = _study(options)
+    planned = list(dict.fromkeys(planned.spec.digest for planned in study.plan()))
+    stores = [study.budget.run_store, *([RunStore(RECORDS)] if study.budget.recorded else [])]
+    if options.store is not None:
+        stores, planned = [RunStore(options.store)], [path.name for path in options.store.glob("*/")]
+    digests: list[str] = []
+    for name in options.what:
+        claims = {claim.name: claim for claim in study.claims}
+        if name == "deciding":
+            named = deciding(study)
+        elif name in claims:
+            named = [request.spec.digest for request in claims[name].requests(study.budget)]
+        else:
+            named = [digest for digest in planned if len(name) >= 4 and digest.startswith(name)]
+        if not named:
+            raise UsageError(
+                f"{name!r} is neither a report, a claim ({', '.join(claims)}), `deciding`, nor the beginning "
+                "of a run's name"
+            )
+        digests += named
+    runs = options.runs or (None if options.what else 3)
     seed = random.randrange(1_000_000) if options.seed is None else options.seed
     return verify(
-        store, digests=digests, runs=options.runs, epochs=options.epochs, steps=options.steps, seed=seed
+        stores,
+        digests=digests or planned,
+        runs=runs,
+        epochs=options.epochs,
+        steps=options.steps,
+        seed=seed,
+        from_checkpoint=options.from_checkpoint,
     )
 
 

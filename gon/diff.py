@@ -191,7 +191,7 @@ def _runs(side: Side) -> dict[str, Fact]:
     """What each run gave, whenever and however fast it was trained."""
     facts = {}
     for digest, run in sorted(side.runs.items(), key=lambda entry: entry[1].spec.label):
-        outcome = run.diverged or f"validation loss {number(run.value('validation_loss'))}"
+        outcome = run.diverged or f"validation loss {number(run.record.loss('validation_loss'))}"
         shown = f"{counted(run.record.epochs, 'epoch')}, {outcome}"
         facts[digest] = Fact(run.spec.label, shown, run.record.trajectory)
     return facts

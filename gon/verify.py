@@ -4,56 +4,26 @@ A digest shows that a file was altered after it was written. It cannot show that
 digests was ever trained; only training it again can.
 """
 
-import dataclasses
-import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from torch import Tensor
 
 from gon.catalogue import EVALUATIONS
+from gon.claims.study import Study
 from gon.data import prepared as data
 from gon.errors import GonError
+from gon.rebuilding import check_folder, rebuild, unpacked
+from gon.retraining import Check, evaluate_again, retrain
 from gon.runs import provenance
-from gon.runs.chain import Losses, trajectory_chain
 from gon.runs.checkpoint import load_checkpoint
-from gon.runs.process import prepare_process, session_of
-from gon.runs.record import RunRecord, differing_kind, same_kind
+from gon.runs.record import RunRecord, same_kind
 from gon.runs.store import RunStore, read_record
-from gon.runs.trajectory import COMPILE_AFTER_EPOCHS, Trajectory, new_run
-
-TOLERANCE = 0.08
-"""Largest relative deviation on another kind of machine. Two correct float32 implementations drift apart at
-the kinks of ELU and ReLU, by up to 5% within an epoch (docs/evidence.md)."""
-
-BLOCK = 50
-"""Steps whose losses are averaged before they are compared with a tolerance; single ones scatter more."""
-Outcome = Literal["bit-equal", "within tolerance", "differs", "damaged"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was found of one record."""
-
-    name: str
-    """The run in words, or its file if it cannot be read."""
-    outcome: Outcome
-    """Agreement is to be bit-equal, or within tolerance."""
-    note: str
-    """What was compared, and what was found."""
-
-    @property
-    def agrees(self) -> bool:
-        """Whether nothing speaks against the record."""
-        return self.outcome in ("bit-equal", "within tolerance")
+from gon.runs.trajectory import new_run
 
 
 def check_store(store: RunStore, digests: Sequence[str] | None = None) -> tuple[list[RunRecord], list[Check]]:
@@ -128,131 +98,32 @@ def _contradicts(shorter: RunRecord, longer: RunRecord) -> bool:
     return longer.chain[: len(shorter.chain)] != shorter.chain
 
 
-def retrain(record: RunRecord, store: RunStore, epochs: int, steps: int | None, progress: Progress) -> Check:
-    """Train the beginning of a recorded run again, and compare. The store is only read.
-
-    Parameters
-    ----------
-    record
-        The record.
-    store
-        Where its steps lie.
-    epochs
-        How many epochs; as many as the run has, if that is fewer.
-    steps
-        So many steps of the first epoch instead, without validation.
-    progress
-        Shows how far it is.
-    """
-    spec, then = record.spec, record.sessions[0]
-    device = then.device if then.device == "cpu" or torch.cuda.is_available() else "cpu"
-    prepare_process(then.threads)
-    run = new_run(spec, device, "fast" if then.origin_pass == "none" else then.origin_pass)
-    epochs = min(epochs, record.epochs)
-    steps = None if steps is None else min(steps, spec.steps_per_epoch)
-    total = epochs * spec.steps_per_epoch if steps is None else steps
-    bar = progress.add_task(spec.label, total=total)
-
-    def observe(step: int, epoch_losses: Tensor) -> None:
-        progress.update(bar, completed=step)
-
-    if steps is not None:
-        run.step_losses.append(run.train_steps(steps, observe))
-    else:
-        while len(run.history) < epochs and not run.diverged:
-            run.train_epoch(observe)
-    losses = run.losses(len(run.step_losses))
-    recorded = store.load_steps(spec, record.epochs)[: len(losses)]
-    links = len(run.history)  # an epoch of which only some steps were trained has none
-    chain = trajectory_chain(
-        spec, run.data, run.history, losses[: links * spec.steps_per_epoch], format=record.format
-    )
-    # As bytes: a loss that is no number equals itself.
-    equal = (
-        losses.tobytes() == recorded.tobytes()
-        and chain == record.chain[:links]
-        and (np.flatnonzero(~np.isfinite(losses)) + 1)[:1].tolist() == _divergence(record, total)
-    )
-    compared = f"{len(losses)} steps"
-    if steps is None:
-        compared = f"{epochs} epoch{'s' * (epochs > 1)}, {compared}"
-    if equal:
-        return Check(spec.label, "bit-equal", compared)
-    deviation = _deviation(run, losses, record, recorded)
-    found = f"{compared}: differs by up to {deviation:.2%}"
-    if other := _other_kind(run, record):
-        outcome: Outcome = "within tolerance" if deviation <= TOLERANCE else "differs"
-        return Check(spec.label, outcome, f"{found} ({other}; {TOLERANCE:.0%} is allowed)")
-    return Check(spec.label, "differs", f"{found}, on the same kind of machine, where not a bit may differ")
-
-
-def _divergence(record: RunRecord, steps: int) -> list[int]:
-    """The step at which its loss stopped being finite, if that is among the first so many."""
-    if record.diverged is None:
-        return []
-    step = (record.diverged.epoch - 1) * record.spec.steps_per_epoch + record.diverged.step
-    return [step] if step <= steps else []
-
-
-def _deviation(run: Trajectory, losses: Losses, record: RunRecord, recorded: Losses) -> float:
-    """Largest relative deviation: of the mean training loss of blocks of steps, and of validation losses."""
-    if len(losses) != len(recorded):
-        return float("inf")
-    blocks = (torch.from_numpy(x).double().split(BLOCK) for x in (losses, recorded))
-    pairs = [(a.mean().item(), b.mean().item()) for a, b in zip(*blocks, strict=True)]
-    pairs += [
-        (value, written)
-        for ours, theirs in zip(run.history, record.history, strict=False)
-        for key in ("validation_loss", "validation_loss_running", "train_loss")
-        if (value := getattr(ours, key)) is not None and (written := getattr(theirs, key)) is not None
-    ]
-    deviations = [abs(value - written) / max(abs(written), 1e-12) for value, written in pairs]
-    return max((float("inf") if math.isnan(d) else d for d in deviations), default=0.0)
-
-
-def _other_kind(run: Trajectory, record: RunRecord) -> str:
-    """What is of another kind here than where the record was made; empty if nothing is.
-
-    A record may come from several kinds of machine: each session that trained what was trained again counts.
-    """
-    reached = max(1, len(run.history))
-    may_be_compiled, now = reached > COMPILE_AFTER_EPOCHS, session_of(run)
-    differing: dict[str, str] = {}
-    for then in record.sessions:
-        if then.first_epoch > reached:
-            continue
-        if not may_be_compiled:  # what was compiled later makes no difference
-            then = dataclasses.replace(then, compiler=None)
-        elif then.compiled != run.compiled:
-            differing["compiled"] = f"compiled: {then.compiled} then, {run.compiled} now"
-        for key, (a, b) in differing_kind(then, now).items():
-            differing[key] = f"{key}: {a} then, {b} now"
-    return "; ".join(differing.values())
-
-
 def verify(
-    store: RunStore,
+    stores: Sequence[RunStore],
     *,
     digests: Sequence[str] | None,
-    runs: int,
+    runs: int | None,
     epochs: int,
     steps: int | None,
     seed: int,
+    from_checkpoint: bool = False,
 ) -> int:
-    """Check all records of a store, train some again, and print a table.
+    """Check all records of some stores, train some again, and print a table and what it covers.
 
     Parameters
     ----------
-    store
-        Where the runs lie; it is only read.
+    stores
+        Where the runs lie; they are only read. A run counts where it is recorded farthest.
     digests
         The runs to look at; all if not given.
     runs
-        How many to train again.
+        How many to train again; all if None.
     epochs, steps
-        See `retrain`.
+        See `gon.retraining.retrain`.
     seed
         Decides which.
+    from_checkpoint
+        Train on from a checkpoint that is there, in place of the start.
 
     Returns
     -------
@@ -264,30 +135,112 @@ def verify(
     GonError
         If there is no record at all.
     """
-    records, checks = check_store(store, digests)
-    if not records and not checks:
-        raise GonError(f"{store.root}: holds no record to verify")
-    current = [record for record in records if record.spec.numerics == record.spec.entry.numerics]
-    chosen = random.Random(seed).sample(current, min(runs, len(current)))
-    console = Console()
+    found: dict[str, tuple[RunRecord, RunStore]] = {}
+    checks: list[Check] = []
+    for store in stores:
+        records, damaged = check_store(store, digests)
+        checks += damaged
+        for record in records:
+            known = found.get(record.spec.digest)
+            if known is None or known[0].epochs < record.epochs:
+                found[record.spec.digest] = record, store
+    if not found and not checks:
+        raise GonError(f"{stores[0].root}: holds no record to verify")
+    able = [
+        (record, store, checkpoint)
+        for record, store in found.values()
+        if record.spec.numerics == record.spec.entry.numerics
+        for checkpoint in [_checkpoint(record, store) if from_checkpoint else None]
+        if checkpoint is not None or not from_checkpoint
+    ]
+    chosen = random.Random(seed).sample(able, len(able) if runs is None else min(runs, len(able)))
+    places = ", ".join(str(store.root) for store in stores)
     print(
-        f"{len(records)} run(s) in {store.root}; {len(chosen)} of them, chosen with --seed {seed}, are "
-        f"trained again on {provenance.machine()['processor']} with torch {torch.__version__}",
+        f"{len(found)} run(s) in {places}; {len(chosen)} of them, chosen with --seed {seed}, are trained "
+        f"again on {provenance.machine()['processor']} with torch {torch.__version__}",
         flush=True,
     )
+    console = Console()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    evaluated = 0
     with Progress(*columns, console=console, transient=True) as progress:
-        for record in chosen:
-            checks.append(retrain(record, store, epochs, steps, progress))
-    table = Table("run", "finding", "what was compared")
+        for record, store, checkpoint in chosen:
+            checks.append(retrain(record, store, epochs, steps, progress, checkpoint))
+        for record, store in found.values():
+            again = list(evaluate_again(record, store))
+            evaluated += bool(again)
+            checks += again
+    print_checks(checks, console)
+    trained = 0 if steps else sum(min(epochs, record.epochs) for record, _, _ in chosen)
+    every = sum(record.epochs for record, _ in found.values())
+    print(
+        f"Covered: {len(found)} runs by their digests; {trained:,} of {every:,} epochs trained again, in "
+        f"{len(chosen)} runs; last losses and evaluations from weights of {evaluated} runs. Not covered: "
+        f"{len(found) - len(chosen)} runs were not trained again; {len(found) - evaluated} have no weights."
+    )
+    return 0 if all(check.agrees for check in checks) else 1
+
+
+def _checkpoint(record: RunRecord, store: RunStore) -> Path | None:
+    """A checkpoint of a run that lies before the end of its record."""
+    for path in sorted(store.folder(record.spec).glob("checkpoint*.pt")):
+        run = new_run(record.spec)
+        load_checkpoint(run, path, store)
+        if len(run.history) < record.epochs and not run.diverged:
+            return path
+    return None
+
+
+def deciding(study: Study) -> list[str]:
+    """The runs, of the first seed, that the answers in the first lines of the report rest on."""
+    found = []
+    for claim in study.claims:
+        rules = {rule.name: rule for rule in claim.rules}
+        for headline in claim.headlines:
+            pairs = claim.pairs(rules[headline.rules[0]], study.budget)
+            found += [spec.digest for pair in pairs for spec in pair]
+    return list(dict.fromkeys(found))
+
+
+def verify_report(path: Path) -> int:
+    """Check a report against the records in its archive, and print a table and what it covers.
+
+    Parameters
+    ----------
+    path
+        Its folder, or its archive.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if everything follows from the records, 1 if not.
+
+    Raises
+    ------
+    GonError
+        If it is no report, or cannot be made from its records.
+    """
+    with unpacked(path) as folder:
+        given = folder / "report"
+        store = RunStore(given / "data" / "runs")
+        records, checks = check_store(store)
+        if not checks:
+            checks = [Check("records", "bit-equal", f"all {len(records)} agree with their digests")]
+            if path.is_dir():
+                checks.append(check_folder(path, given))
+            checks += rebuild(folder)
+        print_checks(checks, Console())
+    again = f"{path}/data/runs" if path.is_dir() else "data/runs of its folder"
+    print(
+        "Covered: every record by its digests; claims, tables, figures, numbers and verdicts, made from them."
+        f" Not covered: whether they were ever trained; `gon verify --store {again}` trains some again."
+    )
+    return 0 if all(check.agrees for check in checks) else 1
+
+
+def print_checks(checks: Sequence[Check], console: Console) -> None:
+    """Print what was found, one line a check."""
+    table = Table("what", "finding", "what was compared")
     for check in checks:
         table.add_row(check.name, check.outcome, check.note, style=None if check.agrees else "bold red")
     console.print(table)
-    agreeing = sum(check.agrees for check in checks)
-    damaged = sum(check.outcome == "damaged" for check in checks)
-    older = len(records) - len(current)
-    print(
-        f"{agreeing} of {len(chosen)} trained again agree with their record; {damaged} damaged"
-        + (f"; {older} of an older arithmetic cannot be trained again" if older else "")
-    )
-    return 0 if agreeing == len(checks) else 1

@@ -9,8 +9,9 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from gon.catalogue import DATASETS
+from gon.catalogue import DATASETS, EXPLANATIONS
 from gon.claims.claim import Claim
+from gon.claims.executed import seal_notebook
 from gon.claims.loading import Run
 from gon.claims.params import Budget, ClaimParams
 from gon.claims.results import ClaimResult, read_result
@@ -68,12 +69,7 @@ def make_claim(
     wanted = {request.spec: request.epochs for request in requests if request.left_out is None}
     claim = begin(folder, params, study.budget, wanted, loss)
     claim.left_out = [request for request in requests if request.left_out is not None]
-    {
-        "latent_size": _latent_size,
-        "activations": _activations,
-        "two_step": _two_step,
-        "model_comparison": _model_comparison,
-    }[name](claim)
+    add_tables(claim)
     claim.judge()
     claim.save()
     STUDIES[folder] = dataclasses.replace(
@@ -106,7 +102,11 @@ def study_of(folders: Sequence[Path]) -> Study:
 def build(
     folders: Sequence[Path], output: Path, notebooks: Sequence[Path] = (), workflow: Path | None = None
 ) -> None:
-    """Make the report of claims' folders."""
+    """Make the report of claims' folders; the notebooks are those that they are of."""
+    results = {CLAIM_OF[folder]: folder / "result.json" for folder in folders}
+    for path in notebooks:
+        if path.stem in results or path.stem in EXPLANATIONS:
+            seal_notebook(path, PROJECT / "notebooks" / path.name, results.get(path.stem))
     build_report(study_of(folders), folders, output, notebooks, workflow)
 
 
@@ -151,7 +151,8 @@ def record(store: RunStore, spec: RunSpec, epochs: int, loss: float | None) -> R
     for epoch in range(1, 0 if loss is None else epochs + 1):
         train = round(loss * epochs / epoch, 6)  # type: ignore[operator]
         middle = (spec.steps_per_epoch - 1) / 2
-        steps += [train * (1.2 - 0.2 * i / middle) for i in range(spec.steps_per_epoch)]
+        fall = 0.2 + int(spec.digest, 16) / 16**18  # no two trainings have the same losses
+        steps += [train * (1 + fall - fall * i / middle) for i in range(spec.steps_per_epoch)]
         validation: float = loss * epochs / epoch  # type: ignore[operator]
         running = 1.1 * validation if spec.entry.has_encoder else None
         history.append(
@@ -242,6 +243,16 @@ def make_explanation(path: Path) -> Path:
     text = "# A network\n\nThe latent of $x$ is\n\n$$z = -\\nabla_{z_0} L(x, F(z_0)).$$\n\n## Next\n\n$z_1$"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)]), path)
     return path
+
+
+def add_tables(claim: Claim) -> None:
+    """What the notebook of a claim adds to its result."""
+    {
+        "latent_size": _latent_size,
+        "activations": _activations,
+        "two_step": _two_step,
+        "model_comparison": _model_comparison,
+    }[claim.params.name](claim)
 
 
 def _latent_size(claim: Claim) -> None:

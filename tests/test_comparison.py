@@ -1,6 +1,7 @@
 """`gon diff`: what differs between two reports, as the terminal shows it and as a script reads it."""
 
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from report_support import build, make_claim, plausible_loss
 
 from gon.diff import Row, compare, read_side
-from gon.files import PROJECT, sha256_of_file
+from gon.files import PROJECT, sealed, sha256_of_file
 from gon.runs.record import RunRecord
 from gon.runs.store import RunStore
 from gon.spec import RunSpec
@@ -99,7 +100,9 @@ def change_records(report: Path, target: Path, change: Callable[[RunRecord], Run
         before, saved = sha256_of_file(path), store.save(change(record), losses)
         assert saved.spec == record.spec
         for result in target.glob("data/*/result.json"):
-            result.write_text(result.read_text().replace(before, sha256_of_file(path)))
+            content = json.loads(result.read_text().replace(before, sha256_of_file(path)))
+            content.pop("seal")
+            result.write_text(sealed(content, indent=1))
     return target
 
 

@@ -39,9 +39,9 @@ def test_a_frame_has_a_row_per_run_of_those_trained_farthest(claim: Claim) -> No
         ("pca", 64, 0, 2),
     ]
     by_digest = {run.spec.digest: run for run in claim.runs}
-    assert [by_digest[d].value("validation_loss", n) for d, n in zip(runs.run, runs.epochs, strict=True)] == [
-        pytest.approx(loss) for loss in runs.validation_loss
-    ]
+    assert [
+        by_digest[d].record.loss("validation_loss", n) for d, n in zip(runs.run, runs.epochs, strict=True)
+    ] == [pytest.approx(loss) for loss in runs.validation_loss]
     earlier = claim.measured(epochs=2)
     assert len(earlier) == 7 and set(earlier.epochs) == {2}
     assert len(claim.measured(epochs=3).query("model == 'gon'")) == 1

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -254,6 +255,15 @@ def test_the_graph_is_that_of_the_snakefile(built: Path, tmp_path: Path) -> None
     svg = (built / "report/data/workflow.svg").read_text()
     page = (built / "report/index.html").read_text(encoding="utf-8")
     assert "data leads to train" in page and "<svg" in svg
+
+    drawings = set()
+    for seed in ("1", "2", "3"):  # of Python's sets
+        code = "import sys; from pathlib import Path; from gon.reporting.rulegraph import *; "
+        code += "draw_workflow(read_graph(Path(sys.argv[1])), Path(sys.argv[2]))"
+        command = [sys.executable, "-c", code, str(built / "workflow.dot"), str(tmp_path / "drawn")]
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, cwd=PROJECT, check=True)
+        drawings.add((tmp_path / "drawn.svg").read_bytes())
+    assert drawings == {(built / "report/data/workflow.svg").read_bytes()}
 
     snakefile = tmp_path / "Snakefile"
     added = (

@@ -18,10 +18,13 @@ from bs4 import BeautifulSoup
 from narrow import there
 
 from gon.claims.deviations import load_deviations
+from gon.claims.executed import seal_notebook
 from gon.claims.formats import change, number
+from gon.claims.measuring import frame_of
+from gon.claims.results import read_result, write_result
 from gon.claims.study import load_study
 from gon.data.prepared import data_dir
-from gon.files import PROJECT
+from gon.files import PROJECT, sealed
 from gon.runs.store import RunStore
 from gon.spec import RunSpec
 
@@ -259,7 +262,8 @@ def test_a_result_altered_by_hand_is_refused(project: Project, change: Any, word
     original, page = path.read_text(), project.page()
     result = json.loads(original)
     change(result)
-    path.write_text(json.dumps(result))
+    result.pop("seal")
+    path.write_text(sealed(result))  # a digest that agrees is no excuse
     output = project.gon(
         *("report", str(path.parent), "--budget", "smoke"),
         *("--output", str(project.root / "report-smoke")),
@@ -268,6 +272,42 @@ def test_a_result_altered_by_hand_is_refused(project: Project, change: Any, word
     path.write_text(original)
     assert re.search(f"two_step/result.json: .*{words}", output), output
     assert project.page() == page
+
+
+def test_a_report_is_verified_from_its_archive_and_what_does_not_follow_from_its_records_is_named(
+    project: Project,
+) -> None:
+    report = project.root / "report-smoke"
+    output = project.gon("verify", "report-smoke")
+    assert "differs" not in output
+    assert re.search(r"all \d+ of the page follow from the records", output), output
+    page = (report / "index.html").read_text()
+    (report / "index.html").write_text(page.replace("SSE per image", "SSE per pixel", 1))
+    output = project.gon("verify", "report-smoke", status=1)
+    assert re.search(r"folder .* differs .*index\.html", " ".join(output.split())), output
+    (report / "index.html").write_text(page)
+
+    # A number that only its notebook computes, with every digest made to agree: `gon report` takes it.
+    build = project.root / "build" / "smoke"
+    folder, notebook = build / "claims" / "protocol", build / "notebooks" / "protocol.ipynb"
+    original = {path: path.read_bytes() for path in [notebook, *folder.rglob("*.*")]}
+    result = read_result(folder)
+    forged = next(m for m in result.measurements if m.recorded is None)
+    for entry in forged.values:
+        entry.value = 0.5
+    forged.value = 0.5
+    for table in result.tables:
+        numbers = frame_of(table.columns, table.rows, {m.name: m for m in result.measurements})
+        (folder / table.csv).write_text(numbers.to_csv(index=False))
+    write_result(result, folder)
+    seal_notebook(notebook, PROJECT / "notebooks" / "protocol.ipynb", folder / "result.json")
+    project.gon("run", "--budget", "smoke")
+    output = " ".join(project.gon("verify", "report-smoke/report.zip", status=1).split())
+    assert re.search(r"protocol .* differs .*data/protocol/result\.json", output), output
+    assert re.search(r"numbers .* differs .*0\.5", output), output
+    for path, content in original.items():
+        path.write_bytes(content)
+    project.gon("run", "--budget", "smoke")
 
 
 def test_a_changed_parameter_runs_only_what_depends_on_it(project: Project) -> None:

@@ -21,8 +21,9 @@ from report_support import begin, build, judged, make_claim, make_explanation, m
 
 from gon.claims.execution import execute_notebook
 from gon.claims.formats import number
+from gon.claims.measuring import frame_of
 from gon.claims.params import ClaimParams, Grid, Published
-from gon.claims.results import read_result
+from gon.claims.results import read_result, write_result
 from gon.claims.rules import Compare, OrderingRule, Source
 from gon.claims.study import Study, load_study
 from gon.errors import GonError
@@ -167,8 +168,8 @@ def test_numbers_are_those_of_the_results_and_lead_to_their_runs(built: Path) ->
         for run in claim.runs:
             card = there(soup.find(id=f"run-{run.spec.digest}"))
             assert [float(str(data["value"])) for data in card.select(".losses data")] == [
-                run.value("train_loss"),
-                run.value("validation_loss"),
+                run.record.loss("train_loss"),
+                run.record.loss("validation_loss"),
             ]
 
 
@@ -463,7 +464,9 @@ def test_foreign_text_appears_as_text(tmp_path: Path, monkeypatch: pytest.Monkey
     report_support.STUDIES[tmp_path / "claim"] = Study(study.budget, (params.model_copy(update=update),))
     hostile = result.model_copy(
         update={
-            "measurements": [m.model_copy(update={"label": f"L {HOSTILE}"}) for m in result.measurements],
+            "measurements": [
+                m.model_copy(update={"label": f"{m.label}, L {HOSTILE}"}) for m in result.measurements
+            ],
             "figures": [
                 f.model_copy(update={"caption": f"C {HOSTILE}", "alt": HOSTILE}) for f in result.figures
             ],
@@ -472,7 +475,12 @@ def test_foreign_text_appears_as_text(tmp_path: Path, monkeypatch: pytest.Monkey
                     update={
                         "caption": "K " + HOSTILE,
                         "rows": [
-                            [row[0].model_copy(update={"text": "R " + HOSTILE}), *row[1:]]
+                            [
+                                row[0].model_copy(
+                                    update={"text": f"{row[0].text}, L {HOSTILE}, R {HOSTILE}"}
+                                ),
+                                *row[1:],
+                            ]
                             for row in table.rows
                         ],
                     }
@@ -481,7 +489,10 @@ def test_foreign_text_appears_as_text(tmp_path: Path, monkeypatch: pytest.Monkey
             ],
         }
     )
-    (tmp_path / "claim/result.json").write_text(hostile.model_dump_json(), encoding="utf-8")
+    for table in hostile.tables:
+        numbers = frame_of(table.columns, table.rows, {m.name: m for m in hostile.measurements})
+        (tmp_path / "claim" / table.csv).write_text(numbers.to_csv(index=False), encoding="utf-8")
+    write_result(hostile, tmp_path / "claim")
     build([tmp_path / "claim"], tmp_path / "report", [])
     html = (tmp_path / "report/index.html").read_text(encoding="utf-8")
     assert html.count("<script") == 1 and "<b>x</b>" not in html  # our own
@@ -646,10 +657,13 @@ def test_a_failure_leaves_the_old_report_as_it_is(tmp_path: Path) -> None:
     claim = tmp_path / "claims/two_step"
     good = (claim / "figures/curves.svg").read_bytes()
     (claim / "figures/curves.svg").write_bytes(good[:-40])
+    refused(tmp_path, [claim], [], "curves.svg: altered after it was written")
+    write_result(read_result(claim), claim)
     refused(tmp_path, [claim], [], "curves.svg: not an SVG figure")
     (claim / "figures/curves.svg").unlink()
     refused(tmp_path, [claim], [], "figures/curves.svg' is not a file in the claim's folder")
     (claim / "figures/curves.svg").write_bytes(good)
+    write_result(read_result(claim), claim)
     (tmp_path / "two_step.ipynb").write_text("{", encoding="utf-8")
     refused(tmp_path, [claim], [tmp_path / "two_step.ipynb"], "two_step.ipynb: cannot read the notebook")
     (claim / "result.json").write_text("{", encoding="utf-8")
@@ -688,9 +702,7 @@ def test_results_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     make_claim(folders[0], names[0])
     result = read_result(folders[0])
     outside = result.tables[0].model_copy(update={"csv": "../activations/result.json"})
-    (folders[0] / "result.json").write_text(
-        result.model_copy(update={"tables": [outside]}).model_dump_json(), encoding="utf-8"
-    )
+    write_result(result.model_copy(update={"tables": [outside]}), folders[0])
     refused(tmp_path, [folders[0]], [], "is not a file in the claim's folder")
 
 

@@ -33,12 +33,12 @@ from gon.claims.formats import counted, date
 from gon.claims.judging import JudgedClaim, judge
 from gon.claims.loading import RunLoader, evaluate_run, train_runs
 from gon.claims.params import Budget, ClaimParams, Request
-from gon.claims.results import ClaimResult
+from gon.claims.results import ClaimResult, write_result
 from gon.claims.rules import ValueRule
 from gon.claims.study import load_study
 from gon.data import prepared as data
 from gon.errors import GonError, UsageError
-from gon.files import PROJECT, write_atomically
+from gon.files import PROJECT
 
 
 def published(name: str) -> Markdown:
@@ -211,7 +211,7 @@ class Claim(Exhibits):
             tables=self._tables,
             figures=self._figures,
         )
-        write_atomically(self._work / "result.json", result.model_dump_json(indent=1) + "\n")
+        write_result(result, self._work)
         try:
             if self.output.exists():
                 shutil.rmtree(self.output)

@@ -6,6 +6,7 @@ from typing import Any
 
 import papermill
 
+from gon.claims.executed import seal_notebook
 from gon.claims.params import ClaimParams
 from gon.claims.study import Study
 from gon.errors import GonError, UsageError
@@ -80,13 +81,11 @@ def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
     }
     check_parameters(params)
     os.environ["GON_NOTEBOOK"] = claim  # the kernel inherits it
-    execute_notebook(path, executed, values)
-    if not (result / "result.json").is_file():
-        raise GonError(f"{path}: ran to its end without claim.save(), so there is no result")
+    execute_notebook(path, executed, values, result / "result.json")
 
 
-def execute_notebook(path: Path, executed: Path, values: dict[str, Any]) -> None:
-    """Execute a notebook, whatever it is for.
+def execute_notebook(path: Path, executed: Path, values: dict[str, Any], result: Path | None = None) -> None:
+    """Execute a notebook, whatever it is for, and seal it.
 
     Parameters
     ----------
@@ -96,6 +95,8 @@ def execute_notebook(path: Path, executed: Path, values: dict[str, Any]) -> None
         Where to write the executed one.
     values
         Parameters in place of those that its cell tagged `parameters` sets.
+    result
+        The file that it must leave, if it tests a claim.
 
     Raises
     ------
@@ -112,3 +113,6 @@ def execute_notebook(path: Path, executed: Path, values: dict[str, Any]) -> None
     except papermill.PapermillExecutionError as error:
         trace = "\n".join(error.traceback)
         raise GonError(f"{path}, cell {error.exec_count}: {error.ename}: {error.evalue}\n{trace}") from error
+    if result is not None and not result.is_file():
+        raise GonError(f"{path}: ran to its end without claim.save(), so there is no result")
+    seal_notebook(executed, path, result)

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from gon.claims import figures
 from gon.claims.formats import listed, number
-from gon.claims.frames import Frames, setting
+from gon.claims.frames import Frames
+from gon.claims.loading import Run
 from gon.claims.measuring import cell_text, frame_of, measurement, seed_value, shown, title
 from gon.claims.results import Cell, FigureFile, Measurement, Table
 from gon.errors import UsageError
@@ -59,8 +60,9 @@ class Exhibits(Frames):
         index, columns
             The columns of the frame whose values head the rows and the columns of the table.
         values
-            What is shown: keys of `QUANTITIES`, or columns that the notebook computed, named as they are
-            to be headed, with a unit in parentheses.
+            What is shown: keys of `QUANTITIES`, whose values the report computes once more from the
+            records, or other columns that the notebook computed, named as they are to be headed, with a
+            unit in parentheses.
         caption
             What it shows.
         missing
@@ -89,7 +91,7 @@ class Exhibits(Frames):
                 label = ", ".join(map(shown, keys, (*head, *row)))
                 for value in values:
                     unique = "/".join(str(part) for part in (name, *head, *row, value))
-                    cells[-1].append(self._cell(unique, label, group, value, missing))
+                    cells[-1].append(self._cell(unique, label, group, keys, value, missing))
         written = frame_of(headings, cells, self._measurements)
         csv = _stem(self._work / "tables", name).with_suffix(".csv")
         write_atomically(csv, written.to_csv(index=False))
@@ -103,24 +105,30 @@ class Exhibits(Frames):
             columns=pd.Index(headings[1:], name=headings[0]),
         )
 
-    def _cell(self, name: str, label: str, group: pd.DataFrame | None, value: str, missing: str) -> Cell:
+    def _cell(
+        self,
+        name: str,
+        label: str,
+        group: pd.DataFrame | None,
+        keys: Sequence[str],
+        value: str,
+        missing: str,
+    ) -> Cell:
         """One cell: a measurement, a published value, or why there is neither."""
         if group is None:
             return Cell(text=missing)
         if group["run"].isna().all():
             return Cell(published=float(group[value].iloc[0]))
         runs = self.of(group)
-        if len({(setting(run), epochs) for run, epochs in zip(runs, group["epochs"], strict=True)}) > 1:
+        if len({(run.setting, epochs) for run, epochs in zip(runs, group["epochs"], strict=True)}) > 1:
             raise UsageError(
                 f"{name}: {'; '.join(run.spec.label for run in runs)} differ in more than their seed, or in "
                 "their epochs; choose among them, or name a setting in index or columns"
             )
-        numbers = [None if pd.isna(number) else float(number) for number in group[value]]
-        if not any(run.diverged for run in runs) and all(number is None for number in numbers):
+        found = _of_runs(name, label, group, runs, keys, value, missing)
+        if found is None:
             return Cell(text=missing)
-        entries = [seed_value(run, number, missing) for run, number in zip(runs, numbers, strict=True)]
-        epochs = int(group["epochs"].iloc[0])
-        self._measurements[name] = measurement(name, label, entries, epochs=epochs, quantity=value)
+        self._measurements[name] = found
         return Cell(measurement=name)
 
     def add_plot(
@@ -217,6 +225,32 @@ class Exhibits(Frames):
                 runs=list(data["run"].dropna().unique()),
             )
         )
+
+
+def _of_runs(
+    name: str,
+    label: str,
+    group: pd.DataFrame,
+    runs: Sequence[Run],
+    keys: Sequence[str],
+    value: str,
+    missing: str,
+) -> Measurement | None:
+    """What runs that differ in their seed only gave of a column; None where none of them has a value."""
+    numbers = [None if pd.isna(number) else float(number) for number in group[value]]
+    if not any(run.diverged for run in runs) and all(number is None for number in numbers):
+        return None
+    entries = [seed_value(run, number, missing) for run, number in zip(runs, numbers, strict=True)]
+    held = {*group["quantity"]} if value == "value" and "quantity" in group else set[str]()
+    return measurement(
+        name,
+        label,
+        entries,
+        epochs=int(group["epochs"].iloc[0]),
+        quantity=value,
+        recorded=next(iter(held)) if len(held) == 1 else None,
+        settings={key: own for key in keys if (own := getattr(runs[0].spec, key, None)) is not None},
+    )
 
 
 def _ends(frame: pd.DataFrame, x: str, y: str, keys: list[str]) -> str:

@@ -74,28 +74,6 @@ def style() -> AbstractContextManager[None]:
     return context
 
 
-def block_means(losses: npt.ArrayLike, points: int = 80) -> tuple[npt.NDArray[np.float64], list[float]]:
-    """Average a loss per step over blocks of equal length.
-
-    Parameters
-    ----------
-    losses
-        Loss of every step.
-    points
-        Largest number of blocks.
-
-    Returns
-    -------
-    tuple
-        Steps at the middle of the blocks, and their means, both [blocks].
-    """
-    values = np.asarray(losses, dtype=np.float64)
-    length = max(1, -(-len(values) // points))
-    starts = np.arange(0, len(values), length)
-    ends = np.minimum(starts + length, len(values))
-    return (starts + ends) / 2, [float(values[a:b].mean()) for a, b in zip(starts, ends, strict=True)]
-
-
 def panels(count: int, height: float = 2.7, width: float = TEXT_WIDTH) -> tuple[Figure, Sequence[Axes]]:
     """A figure with `count` panels side by side, height and width in inches, outside any notebook backend."""
     figure, axes = plt.subplots(1, count, figsize=(width, height), squeeze=False)

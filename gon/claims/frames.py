@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from gon.claims.figures import block_means
 from gon.claims.loading import Run
-from gon.claims.results import QUANTITIES
+from gon.claims.quantities import MEASURED, block_means, value_of
 from gon.spec import RunSpec
 
 _SETTINGS = ["run", *(field.name for field in dataclasses.fields(RunSpec))]
@@ -29,7 +28,7 @@ class Frames:
         self.runs: list[Run] = []
 
     def measured(self, epochs: int | None = None) -> pd.DataFrame:
-        """What the records say, one row per run: settings and `QUANTITIES`.
+        """What the records say, one row per run: settings, and the quantities `MEASURED`.
 
         Parameters
         ----------
@@ -40,14 +39,14 @@ class Frames:
         """
         reached: dict[RunSpec, int] = {}
         for run in self.runs:
-            reached[setting(run)] = max(reached.get(setting(run), 0), run.epochs)
+            reached[run.setting] = max(reached.get(run.setting, 0), run.epochs)
         rows = []
         for run in self.runs:
-            after = reached[setting(run)] if epochs is None else epochs
+            after = reached[run.setting] if epochs is None else epochs
             if run.epochs >= after:
-                values = {quantity: run.value(quantity, after) for quantity in QUANTITIES}
+                values = {quantity: value_of(run, quantity, after) for quantity in MEASURED}
                 rows.append({"run": run.spec.digest, **vars(run.spec), "epochs": after, **values})
-        columns = [*_SETTINGS, "epochs", *QUANTITIES]  # also of a claim that has no run yet
+        columns = [*_SETTINGS, "epochs", *MEASURED]  # also of a claim that has no run yet
         return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
 
     def training(self, frame: pd.DataFrame, points: int = 80) -> pd.DataFrame:
@@ -59,8 +58,11 @@ class Frames:
         for run in self.of(frame):
             steps, losses = block_means(run.step_losses(), points)
             if run.exact:
-                steps, losses = np.full(1, np.nan), [run.value("train_loss") or np.nan]
-            seconds = steps * (run.value("step_milliseconds") or 0.0) / 1e3
+                steps, losses = (
+                    np.full(1, np.nan),
+                    [run.record.loss("train_loss") or np.nan],
+                )
+            seconds = steps * (run.record.step_milliseconds or 0.0) / 1e3
             epochs = steps / run.spec.steps_per_epoch
             values = {"run": run.spec.digest, "epoch": epochs, "seconds": seconds, "loss": losses}
             parts.append(pd.DataFrame(values))
@@ -81,9 +83,9 @@ class Frames:
         for run in self.of(frame):
             mode = "validation_loss"
             if better and run.spec.entry.has_encoder:
-                alike = [other for other in self.of(frame) if setting(other) == setting(run)]
+                alike = [other for other in self.of(frame) if other.setting == run.setting]
                 means = {
-                    key: np.mean([other.value(key) or np.inf for other in alike])
+                    key: np.mean([other.record.loss(key) or np.inf for other in alike])
                     for key in (mode, "validation_loss_running")
                 }
                 mode = min(means, key=means.__getitem__)
@@ -91,23 +93,21 @@ class Frames:
         return frame[_SETTINGS].merge(pd.DataFrame(rows, columns=["run", "epoch", "loss"]), on="run")
 
     def evaluation(self, name: str) -> pd.DataFrame:
-        """What a further evaluation gave, a key of `gon.catalogue.EVALUATIONS`: `variable` and `value`."""
+        """What a further evaluation gave, a key of `gon.catalogue.EVALUATIONS`.
+
+        Columns `variable`, `value`, and `quantity`, the key of `gon.claims.quantities` that it is.
+        """
         rows = [
-            (run.spec.digest, *entry)
+            (run.spec.digest, f"evaluation:{name}/{entry[0]}", *entry)
             for run in self.runs
             if run.store.evaluation_path(run.spec, run.record.epochs, name).exists()
             for entry in run.evaluation(name).items()
         ]
         return self.measured()[[*_SETTINGS, "epochs"]].merge(
-            pd.DataFrame(rows, columns=["run", "variable", "value"]), on="run"
+            pd.DataFrame(rows, columns=["run", "quantity", "variable", "value"]), on="run"
         )
 
     def of(self, frame: pd.DataFrame) -> list[Run]:
         """The runs of a frame's rows, in their order."""
         by_digest = {run.spec.digest: run for run in self.runs}
         return [by_digest[digest] for digest in frame["run"].dropna().unique()]
-
-
-def setting(run: Run) -> RunSpec:
-    """What a run has in common with those of other seeds."""
-    return dataclasses.replace(run.spec, seed=RunSpec.seed)

@@ -104,13 +104,13 @@ class _Judge:
         modes: list[str] = [rule.quantity]
         if rule.quantity == "validation_loss" and spec.entry.has_encoder:
             modes.append("validation_loss_running")
-        chosen = {mode: [run.value(mode, epochs) for run in runs] for mode in modes}
+        chosen = {mode: [run.record.loss(mode, epochs) for run in runs] for mode in modes}
         whole = [m for m in modes if all(v is not None and v > 0 for v in chosen[m])] or modes[:1]
         quantity = min(whole, key=lambda m: sum(math.log(v) for v in chosen[m] if v is not None and v > 0))
         label = spec.settings_label
         name, published = f"{quantity}/{epochs} epochs/{len(runs)} seeds/{label}", None
         if isinstance(rule, ValueRule):
-            published = self.params.published.values.get(rule.published.format(**dataclasses.asdict(spec)))
+            published = self.params.published_value(spec)
             name += "/published"
         if name not in self.measurements:
             values = [seed_value(run, value) for run, value in zip(runs, chosen[quantity], strict=True)]

@@ -1,6 +1,7 @@
 """The runs that a claim rests on: loaded, and trained or evaluated where they are missing."""
 
 import concurrent.futures
+import dataclasses
 import os
 import subprocess
 import sys
@@ -11,10 +12,7 @@ from dataclasses import dataclass
 from tqdm.auto import tqdm
 
 from gon.claims.params import Budget, Request
-from gon.claims.results import (
-    RecordName,
-    recorded_value,
-)
+from gon.claims.results import RecordName
 from gon.errors import GonError
 from gon.files import PROJECT, sha256_of_file
 from gon.runs.chain import Losses
@@ -62,6 +60,11 @@ class Run:
         """Losses by name that an evaluation gave, a key of `gon.catalogue.EVALUATIONS`."""
         return read_evaluation(self.store.evaluation_path(self.spec, self.record.epochs, name), self.record)
 
+    @property
+    def setting(self) -> RunSpec:
+        """What it has in common with runs of other seeds."""
+        return dataclasses.replace(self.spec, seed=RunSpec.seed)
+
     def record_name(self) -> RecordName:
         """How a claim result names its record."""
         path = self.store.record_path(self.spec, self.record.epochs)
@@ -76,10 +79,6 @@ class Run:
     def diverged(self) -> str | None:
         """Where the loss stopped being finite, in words; None if it did not."""
         return self.record.divergence
-
-    def value(self, quantity: str, epochs: int | None = None) -> float | None:
-        """A quantity of `QUANTITIES`, after a number of epochs or all; None where the run has none."""
-        return recorded_value(self.record, quantity, self.record.epochs if epochs is None else epochs)
 
 
 class RunLoader:

@@ -8,21 +8,23 @@ import pandas as pd
 from gon.catalogue import ACTIVATIONS, DATASETS, MODELS
 from gon.claims import formats
 from gon.claims.loading import Run
-from gon.claims.results import QUANTITIES, Cell, Measurement, SeedValue
+from gon.claims.quantities import QUANTITIES, SSE, is_quantity
+from gon.claims.results import Cell, Measurement, SeedValue
 from gon.claims.statistics import mean_interval
 
 _TITLES = {"dataset": "data set", "latent_dim": "latent size"}
 
 
 def quantity_of(column: str) -> tuple[str, str, str | None]:
-    """Name and unit of what a column holds, and its key if the records say it.
+    """Name and unit of what a column holds, and its key if it follows from the records.
 
-    A column that a notebook computed is named for people, with its unit in parentheses.
+    Any other column that a notebook computed is named for people, with its unit in parentheses.
     """
-    if column in QUANTITIES:
-        return QUANTITIES[column].title, QUANTITIES[column].unit, column
+    if is_quantity(column):
+        key, _, argument = column.partition(":")
+        return QUANTITIES[key].title.format(argument), QUANTITIES[key].unit, column
     if column == "loss":
-        return column, "SSE per image", None
+        return column, SSE, None
     name, _, unit = column.removesuffix(")").partition(" (")
     return name, unit, None
 
@@ -31,7 +33,7 @@ def title(column: str, every_unit: bool = False) -> str:
     """A column as it is headed, with its unit: of losses, whose unit captions tell, only if asked for."""
     name, unit, recorded = quantity_of(column)
     text = _TITLES.get(column, name if recorded else name.replace("_", " "))
-    return f"{text} ({unit})" if unit and (every_unit or unit != QUANTITIES["train_loss"].unit) else text
+    return f"{text} ({unit})" if unit and (every_unit or unit != SSE) else text
 
 
 def shown(column: str, value: object) -> str:
@@ -62,10 +64,15 @@ def measurement(
     *,
     epochs: int,
     quantity: str,
+    recorded: str | None = None,
+    settings: Mapping[str, str | int | float] | None = None,
     published: float | None = None,
 ) -> Measurement:
-    """Summarise what several seeds gave of a quantity, a column as in `quantity_of`."""
-    called, unit, recorded = quantity_of(quantity)
+    """Summarise what several seeds gave of a quantity, a column as in `quantity_of`.
+
+    Where the column does not say it, `recorded` is the key of the quantity that it holds.
+    """
+    called, unit, key = quantity_of(quantity)
     numbers = [v.value for v in values if v.value is not None]
     notes: dict[str, list[str]] = {}
     for value in values:
@@ -85,7 +92,8 @@ def measurement(
         note=note or None,
         epochs=epochs,
         values=list(values),
-        recorded=recorded,
+        recorded=key or recorded,
+        settings=dict(settings or {}),
         published=published,
     )
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from gon.catalogue import DATASETS, EVALUATIONS, EXACT_MODELS
-from gon.claims.rules import LossRule, Rule, Settings, Source, Strict, StructuralRule
+from gon.claims.rules import LossRule, Rule, Settings, Source, Strict, StructuralRule, ValueRule
 from gon.data import prepared as data
 from gon.errors import UsageError
 from gon.files import PROJECT
@@ -280,6 +280,13 @@ class ClaimParams(Strict):
                 if pair[0] != pair[1]:
                     found.append(pair)
         return found
+
+    def published_value(self, spec: RunSpec) -> float | None:
+        """The published loss of some settings, by the claim's value rule; None where there is none."""
+        rule = next((rule for rule in self.rules if isinstance(rule, ValueRule)), None)
+        if rule is None:
+            return None
+        return self.published.values.get(rule.published.format(**dataclasses.asdict(spec)))
 
     def check_rules(self, budget: Budget, source: str) -> None:
         """Check that each rule has something to compare, and that no seed is typed that no rule names.

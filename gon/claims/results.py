@@ -3,7 +3,7 @@
 One folder per claim: `result.json`, tables and figure data as CSV, figures as SVG and PDF.
 """
 
-from dataclasses import dataclass
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ import pydantic
 
 from gon.claims.rules import Rule, Strict
 from gon.errors import GonError
-from gon.runs.record import RunRecord
+from gon.files import canonical, sealed, sha256_of, sha256_of_file, write_atomically
 
 Outcome = Literal["reproduced", "partly reproduced", "not reproduced", "inconclusive", "not attempted"]
 
@@ -25,33 +25,6 @@ Finding = Literal[
 ]
 Tendency = Finding | Literal["mixed"]
 Reason = Literal["epochs", "images", "seeds", "left out", "diverged", "no scatter", "overlap"]
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A number that every run has: its name for people, and its unit."""
-
-    title: str
-    unit: str
-
-
-QUANTITIES = {
-    "validation_loss": Quantity("validation loss", "SSE per image"),
-    "validation_loss_running": Quantity("validation loss with running statistics", "SSE per image"),
-    "train_loss": Quantity("training loss", "SSE per image"),
-    "step_milliseconds": Quantity("time per training step", "ms"),
-    "parameters": Quantity("parameters", ""),
-}
-"""What a record says of a run; losses are those of `RunRecord.loss`, times those of the device."""
-
-
-def recorded_value(record: RunRecord, quantity: str, epochs: int) -> float | None:
-    """What a record says of one of `QUANTITIES` after a number of epochs; None if it has no such number."""
-    if quantity == "parameters":
-        return record.parameters
-    if quantity == "step_milliseconds":
-        return record.step_milliseconds
-    return record.loss(quantity, epochs)
 
 
 class SeedValue(Strict):
@@ -85,7 +58,10 @@ class Measurement(Strict):
     epochs: int
     values: list[SeedValue]
     recorded: str | None
-    """Key of `QUANTITIES` if the records say it; None if the notebook computed it."""
+    """Key of `gon.claims.quantities.QUANTITIES` if it follows from the records; None if only the notebook
+    says how it is computed."""
+    settings: dict[str, str | int | float] = {}
+    """The settings that the runs share and the label tells."""
     published: float | None = pydantic.Field(default=None, exclude=True)
     """The published value, from the claim's file; never written."""
 
@@ -199,12 +175,14 @@ class ClaimResult(Strict):
     Published values, rules and budget stand in `params/`, epochs, seeds and losses in the records.
     """
 
-    format: Literal[5] = 5
+    format: Literal[6] = 6
     claim: str
     records: list[RecordName]
     measurements: list[Measurement]
     tables: list[Table]
     figures: list[FigureFile]
+    sha256: dict[str, str] = {}
+    """Of every other file of the result; `write_result` fills it in."""
 
     def files(self) -> list[str]:
         """Every file that the result names, and the result itself; relative to the folder."""
@@ -213,20 +191,37 @@ class ClaimResult(Strict):
         return list(dict.fromkeys(named))
 
 
+def write_result(result: ClaimResult, folder: Path) -> None:
+    """Write a result into the folder of its tables and figures, with their digests, and seal it."""
+    digests = {file: sha256_of_file(folder / file) for file in result.files() if file != "result.json"}
+    content = result.model_copy(update={"sha256": digests}).model_dump(mode="json")
+    write_atomically(folder / "result.json", sealed(content, indent=1))
+
+
 def read_result(folder: Path) -> ClaimResult:
-    """Read and check the result in a claim's folder.
+    """Read the result in a claim's folder, and check it against its seal.
 
     Raises
     ------
     GonError
-        If it is missing, cut short or not a claim result; names the file and the key.
+        If it is missing, cut short, altered or not a claim result; names the file and the key.
     """
     path = folder / "result.json"
     try:
-        return ClaimResult.model_validate_json(path.read_bytes())
+        content = json.loads(path.read_bytes())
+        seal = content.pop("seal", None) if isinstance(content, dict) else None
+        result = ClaimResult.model_validate_json(json.dumps(content))
     except OSError as error:
         raise GonError(f"{path}: cannot read the claim result ({error.strerror})") from error
-    except pydantic.ValidationError as error:
+    except ValueError as error:
+        if not isinstance(error, pydantic.ValidationError):
+            raise GonError(f"{path}: not a claim result ({error})") from error
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"]) or "the file"
         raise GonError(f"{path}: not a claim result: {key}: {problem['msg']}") from error
+    if seal != (found := sha256_of(canonical(content))):
+        raise GonError(
+            f"{path}: altered after it was written: its digest is {found}, written was {seal}; execute the "
+            "notebook again"
+        )
+    return result

@@ -14,8 +14,8 @@ from gon.claims.formats import (
     spelled,
 )
 from gon.claims.pairing import by_distance
+from gon.claims.quantities import QUANTITIES
 from gon.claims.results import (
-    QUANTITIES,
     Comparison,
     Finding,
     Measurement,

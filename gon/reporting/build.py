@@ -12,11 +12,12 @@ import jinja2
 import nbformat
 
 from gon.catalogue import EXPLANATIONS
+from gon.claims.executed import read_notebook
 from gon.claims.study import Study
 from gon.errors import GonError
 from gon.files import make_folder
 from gon.reporting.changes import EARLIER, SUMMARY, changes, earlier_than, summary_of
-from gon.reporting.notebook import pictures, read_notebook, render_notebook
+from gon.reporting.notebook import pictures, render_notebook
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
 from gon.reporting.page import render_page
 from gon.reporting.print import compile_pdf, render_print

@@ -55,7 +55,7 @@ class Card:
 
     def loss(self, quantity: str) -> float | None:
         """The measure of a loss at its end; None if it diverged, or has none."""
-        return self.run.value(quantity)
+        return self.run.record.loss(quantity)
 
     @property
     def seconds(self) -> float:

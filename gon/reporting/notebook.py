@@ -3,7 +3,6 @@
 import functools
 from pathlib import Path
 
-import nbformat
 import pypandoc
 from bs4 import BeautifulSoup
 from nbconvert.exporters import HTMLExporter
@@ -16,33 +15,6 @@ from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting.report import Report
 from gon.reporting.section import Section
-
-
-def read_notebook(path: Path) -> NotebookNode:
-    """An executed notebook without what differs between two executions that gave the same.
-
-    Raises
-    ------
-    GonError
-        If the file is not a notebook.
-    """
-    try:
-        notebook = nbformat.read(path, as_version=4)
-        notebook.metadata.pop("papermill", None)
-        notebook.metadata.pop("widgets", None)
-        for number, cell in enumerate(notebook.cells, start=1):
-            cell.id = f"{path.stem.replace('_', '-')}-{number}"  # papermill gives new ones ids by chance
-            for timed in ("papermill", "execution"):
-                cell.metadata.pop(timed, None)
-            if cell.cell_type == "code":  # progress, which shows times
-                cell.outputs = [
-                    o for o in cell.outputs if o.get("name") != "stderr" and _WIDGET not in o.get("data", {})
-                ]
-    except (OSError, ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
-        raise GonError(f"{path}: cannot read the notebook ({error})") from error
-    text = nbformat.writes(notebook).replace(f"{PROJECT}/", "")  # the place on this machine says nothing
-    read: NotebookNode = nbformat.reads(text, as_version=4)
-    return read
 
 
 def pictures(notebook: NotebookNode) -> list[tuple[str, str]]:
@@ -99,10 +71,8 @@ def render_notebook(notebook: NotebookNode, path: Path, section: Section | None,
     return str(html)
 
 
-_WIDGET = "application/vnd.jupyter.widget-view+json"
 _SVG = "image/svg+xml"
 _SHOWN = [
-    _WIDGET,  # before its text, since it is not shown
     "image/svg+xml",
     "image/png",
     "text/html",

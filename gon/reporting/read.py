@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from gon.catalogue import EVALUATIONS, EXPLANATIONS
 from gon.claims.checks import check_result
 from gon.claims.deviations import load_deviations
+from gon.claims.executed import check_execution
 from gon.claims.judging import judge
 from gon.claims.loading import Run, RunLoader
 from gon.claims.results import read_result
@@ -39,18 +40,20 @@ def collect_report(study: Study, results: Sequence[Path], notebooks: Iterable[Pa
     """
     if not results:
         raise GonError("there is no claim result to report on")
-    executed = {path.stem for path in notebooks}
+    executed = {path.stem: path for path in notebooks}
     loader = RunLoader(study.budget)
     sections: dict[str, Section] = {}
     for folder in results:
-        section = _section(study, loader, folder, executed)
+        section = _section(study, loader, folder, executed.keys())
         if section.name in sections:
             raise GonError(f"{folder}: claim {section.name!r} stands in {sections[section.name].folder} too")
         sections[section.name] = section
-    if unknown := sorted(executed - sections.keys() - EXPLANATIONS.keys()):
+    if unknown := sorted(executed.keys() - sections.keys() - EXPLANATIONS.keys()):
         raise GonError(
             f"notebook {unknown[0]!r} belongs to no claim; there are {', '.join(sorted(sections))}"
         )
+    for name, path in executed.items():
+        check_execution(path, sections[name].folder / "result.json" if name in sections else None)
     ordered = tuple(sections[claim.name] for claim in study.claims if claim.name in sections)
     return Report(
         study.budget,
@@ -61,12 +64,12 @@ def collect_report(study: Study, results: Sequence[Path], notebooks: Iterable[Pa
     )
 
 
-def _section(study: Study, loader: RunLoader, folder: Path, executed: set[str]) -> Section:
+def _section(study: Study, loader: RunLoader, folder: Path, executed: Collection[str]) -> Section:
     result = read_result(folder)
     params = study.claim(result.claim)
     requests = params.available(study.budget)
     runs = loader.runs(requests)
-    check_result(result, folder, runs)
+    check_result(result, folder, params, runs)
     left_out = [request for request in requests if request.left_out is not None]
     judged = judge(params, study.budget, runs, left_out, result.measurements)
     return Section(**vars(judged), result=result, folder=folder, has_notebook=result.claim in executed)
@@ -86,11 +89,28 @@ def _cards(sections: Sequence[Section]) -> tuple[Card, ...]:
                     f"{run.store.record_path(run.spec, run.record.epochs)}: run {run.spec.digest} was "
                     f"trained on other data than run {other.spec.digest}, though both name {run.spec.dataset}"
                 )
+    _refuse_copies([run for run, _ in users.values()])
     cards = tuple(Card(run, tuple(used)) for run, used in users.values())
     for card in cards:
         for name in card.files.keys() & EVALUATIONS.keys():
             card.run.evaluation(name)  # refused if it was altered, or is of another run
     return cards
+
+
+def _refuse_copies(runs: Iterable[Run]) -> None:
+    """Refuse a run under two names: no two trainings have the same loss at every step of an epoch."""
+    seen: dict[bytes, Run] = {}
+    for run in runs:
+        if run.diverged:
+            continue
+        losses = run.step_losses()[: run.spec.steps_per_epoch].tobytes()
+        other = seen.setdefault(losses, run) if losses else run
+        if other is not run:
+            raise GonError(
+                f"{run.store.record_path(run.spec, run.record.epochs)}: has the losses of run "
+                f"{other.spec.digest} ({other.spec.label}) at every step of the first epoch, as no other "
+                "training has them"
+            )
 
 
 def study_of_report(folder: Path) -> Study:

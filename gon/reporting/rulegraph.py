@@ -26,7 +26,9 @@ def read_graph(path: Path) -> "nx.DiGraph[str]":
         raise GonError(f"{path}: not a graph in the dot language")
     named = nx.DiGraph(nx.nx_pydot.from_pydot(dots[0]))
     labels = {name: label.strip('"') for name, label in named.nodes(data="label") if label}
-    graph: nx.DiGraph[str] = nx.relabel_nodes(named.subgraph(labels), labels)
+    graph: nx.DiGraph[str] = nx.DiGraph()  # a subgraph would have the order of a set, another one each time
+    graph.add_nodes_from(labels.values())
+    graph.add_edges_from((labels[a], labels[b]) for a, b in named.edges if a in labels and b in labels)
     if not nx.is_directed_acyclic_graph(graph) or not graph:
         raise GonError(f"{path}: not a graph of rules; expected what `snakemake --rulegraph` prints")
     return graph
@@ -43,11 +45,9 @@ def draw_workflow(graph: "nx.DiGraph[str]", stem: Path) -> None:
         Path of the files without their suffix.
     """
     # Counted from the end, so that a rule stands just before the one that needs it.
-    for layer, rules in enumerate(nx.topological_generations(graph.reverse())):
-        for rule in rules:
-            graph.nodes[rule]["layer"] = -layer
-    layers = nx.get_node_attributes(graph, "layer")
-    places = nx.multipartite_layout(graph, subset_key="layer")
+    generations = {-layer: rules for layer, rules in enumerate(nx.topological_generations(graph.reverse()))}
+    layers = {rule: layer for layer, rules in generations.items() for rule in rules}
+    places = nx.multipartite_layout(graph, subset_key=generations)
     with style():
         figure, axes = plt.subplots(figsize=(TEXT_WIDTH, 1.9))
         axes.set_axis_off()

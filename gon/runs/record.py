@@ -233,7 +233,7 @@ class RunRecord:
             return None
         return 1e3 * self.compute_seconds / steps
 
-    def loss(self, quantity: str, epochs: int) -> float | None:
+    def loss(self, quantity: str, epochs: int | None = None) -> float | None:
         """The measure of a loss after a number of epochs.
 
         The mean over the last five epochs from 50 epochs on, that of the last epoch before: single epochs
@@ -244,14 +244,14 @@ class RunRecord:
         quantity
             "train_loss", "validation_loss" or "validation_loss_running".
         epochs
-            After how many epochs; a model that is computed gives the same after any.
+            After how many epochs, all if not given; a model that is computed gives the same after any.
 
         Returns
         -------
         float or None
             Summed squared error per image; None where the run did not come so far, or has no such loss.
         """
-        epochs = self.spec.epochs_at(epochs)
+        epochs = self.spec.epochs_at(self.epochs if epochs is None else epochs)
         if not 1 <= epochs <= len(self.history):
             return None
         window = self.history[max(0, epochs - (AVERAGED_EPOCHS if epochs >= 50 else 1)) : epochs]
