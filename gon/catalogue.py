@@ -1,7 +1,7 @@
 """What there is to choose from: data sets, activations and models, by name. Imports nothing heavy."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -41,6 +41,9 @@ class Dataset:
     """Bytes; no file is larger, compressed or not, and more than this is not taken from anyone."""
     archive: Archive | None = None
     """The archive that the files come in, if they do not come one by one."""
+    sha256: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the prepared images of each split, the same on every machine; empty for a data set that this
+    project has not prepared yet."""
 
 
 DATASETS = {
@@ -62,6 +65,10 @@ DATASETS = {
             },
             mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
             largest_file=64 * 2**20,
+            sha256={
+                "train": "e2ed02ba3cec0dca9783366b9eb047f61b43620eecb6fd5bd0da3f7cedd17594",
+                "validation": "750966a83c3f66b21f310636df69984b116407e280d0e2fc2f606aa33c6749cc",
+            },
         ),
         Dataset(
             name="fashion-mnist",
@@ -79,6 +86,10 @@ DATASETS = {
             },
             mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
             largest_file=64 * 2**20,
+            sha256={
+                "train": "3d3a288ddb7257643f683513fb240cc5b02fed27700cc2d3d35ebefad0db11a4",
+                "validation": "1f1ea0ce7d1ace331ee9219ad0357d38ab7e127a448a67a5ac799f8bf96f8b25",
+            },
         ),
         Dataset(
             name="cifar-10",

@@ -1,4 +1,4 @@
-"""The command line: `gon data | plan | train | evaluate | notebook | report | run | verify | diff`."""
+"""The command line, `gon COMMAND`; `gon --help` lists the commands."""
 
 import argparse
 import dataclasses
@@ -162,6 +162,11 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--workflow", type=Path, help="the graph of rules, from snakemake --rulegraph")
     command.add_argument("--again", type=Path, metavar="REPORT", help="make a report from its own folder")
     command.add_argument("--output", type=Path, required=True, help="folder for the report")
+
+    command = add("rules", _rules, "show every rule with its version and date; lock those that are new")
+    command.add_argument(
+        "--lock", action="store_true", help="add to params/ledger.yaml the rules that it does not hold yet"
+    )
 
     command = add(
         "diff", _diff, "what differs between two reports or budgets; status 0 if nothing does, 1 if something"
@@ -346,10 +351,31 @@ def _notebook(options: argparse.Namespace) -> int:
     return 0
 
 
+def _rules(options: argparse.Namespace) -> int:
+    from gon.claims.ledger import check_ledger, lock
+    from gon.claims.study import load_study
+    from gon.files import PROJECT
+
+    claims = load_study().claims
+    new = (lock if options.lock else check_ledger)(claims, PROJECT / "params")
+    named = {(entry.claim, entry.rule) for entry in new}
+    for claim in claims:
+        for rule in claim.rules:
+            state = (
+                "" if (claim.name, rule.name) not in named else ", added" if options.lock else ", not locked"
+            )
+            print(f"{claim.name}.{rule.name}: version {rule.version} of {rule.date}{state}: {rule.statement}")
+    return 0
+
+
 def _report(options: argparse.Namespace) -> int:
+    from gon.claims.ledger import check_ledger
+    from gon.claims.study import load_study
+    from gon.files import PROJECT
     from gon.reporting import build_report
     from gon.reporting.read import parts_of_report, study_of_report
 
+    check_ledger(load_study().claims, PROJECT / "params")
     if options.again is None:
         study = _study(options)
         results, notebooks, workflow = options.results, options.notebooks, options.workflow

@@ -164,13 +164,20 @@ def verify(
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     evaluated = 0
     with Progress(*columns, console=console, transient=True) as progress:
+        for record, store in found.values():
+            from_weights = list(evaluate_again(record, store))
+            evaluated += bool(from_weights)
+            checks += from_weights
         for record, store, checkpoint in chosen:
             checks.append(retrain(record, store, epochs, steps, progress, checkpoint))
-        for record, store in found.values():
-            again = list(evaluate_again(record, store))
-            evaluated += bool(again)
-            checks += again
     print_checks(checks, console)
+    again = checks[-len(chosen) :] if chosen else []
+    broken = sum(check.outcome == "damaged" for check in checks)
+    older = sum(r.spec.numerics != r.spec.entry.numerics for r, _ in found.values())
+    print(
+        f"{sum(check.agrees for check in again)} of {len(chosen)} trained again agree with their record; "
+        f"{broken} damaged" + (f"; {older} of an older arithmetic cannot be trained again" if older else "")
+    )
     trained = 0 if steps else sum(min(epochs, record.epochs) for record, _, _ in chosen)
     every = sum(record.epochs for record, _ in found.values())
     print(
@@ -185,7 +192,10 @@ def _checkpoint(record: RunRecord, store: RunStore) -> Path | None:
     """A checkpoint of a run that lies before the end of its record."""
     for path in sorted(store.folder(record.spec).glob("checkpoint*.pt")):
         run = new_run(record.spec)
-        load_checkpoint(run, path, store)
+        try:
+            load_checkpoint(run, path, store)
+        except GonError:
+            continue  # what is damaged is named with the records
         if len(run.history) < record.epochs and not run.diverged:
             return path
     return None

@@ -189,7 +189,9 @@ def record(store: RunStore, spec: RunSpec, epochs: int, loss: float | None) -> R
         spec=spec,
         epochs=epochs,
         parameters={64: 107_089, 128: 172_625, 256: 303_697}.get(spec.latent_dim, 74_321),
-        data={**DATASETS[spec.dataset].md5, "train": "0" * 64, "validation": "1" * 64},
+        data=DATASETS[spec.dataset].md5
+        | {"train": "0" * 64, "validation": "1" * 64}
+        | DATASETS[spec.dataset].sha256,
         history=history,
         sessions=[session],
         diverged=Divergence(1, 7) if loss is None else None,

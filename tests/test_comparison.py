@@ -133,7 +133,10 @@ def test_each_kind_of_environment_is_a_row(
     assert not any(differing.values())
 
 
-def test_other_data_show_as_environment_and_runs(reports: dict[str, Path], tmp_path: Path) -> None:
+def test_other_data_show_as_environment_and_runs(
+    reports: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GON_ALTERED_DATA", "mnist")
     changed = change_records(
         reports["one"],
         tmp_path / "changed",

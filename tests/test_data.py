@@ -290,6 +290,22 @@ def test_damaged_sidecar_is_named_and_kept(prepared: Path, content: str) -> None
     assert (prepared / "prepared.json").read_text() == content
 
 
+def test_altered_images_with_a_digest_that_agrees_are_refused_unless_asked_for(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_pixel_changed(prepared)
+    digests = json.loads((prepared / "prepared.json").read_text())
+    images = np.load(prepared / "train-32.npy", mmap_mode="r")
+    digests["train"] = data.sha256(images)
+    (prepared / "prepared.json").write_text(json.dumps(digests))
+    with pytest.raises(
+        GonError, match=f"the train images are altered: .*{digests['train']}.*GON_ALTERED_DATA=mnist"
+    ):
+        data.load("mnist")
+    monkeypatch.setenv("GON_ALTERED_DATA", "mnist")
+    assert data.load("mnist").digests == digests
+
+
 def test_whole_folder_of_the_other_data_set_is_not_used(folder: Path) -> None:
     for file in ("train-32.npy", "validation-32.npy", "prepared.json"):
         place(REAL_DATA / "fashion-mnist" / file, folder / "mnist" / file)

@@ -10,8 +10,11 @@ from typing import Any
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
+from narrow import there
 from report_support import add_tables, build, make_claim, make_notebook, runs_of, study_of
 
+from gon.catalogue import DATASETS
 from gon.claims.claim import Claim
 from gon.claims.executed import seal_notebook
 from gon.claims.loading import RunLoader
@@ -197,6 +200,22 @@ def test_one_training_cannot_be_given_as_several_seeds(tmp_path: Path) -> None:
     again.judge()
     again.save()
     refused(claim, f"has the losses of run {first.digest} .* at every step of the first epoch")
+
+
+def test_altered_images_are_refused_unless_asked_for_and_then_told_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = tmp_path / "claims" / "two_step"
+    monkeypatch.setitem(DATASETS["mnist"].sha256, "train", "a" * 64)
+    make_claim(claim, "two_step")
+    monkeypatch.undo()
+    with pytest.raises(GonError, match="the train images are altered: their SHA-256 is aaaa"):
+        build([claim], tmp_path / "report")
+    monkeypatch.setenv("GON_ALTERED_DATA", "mnist")
+    build([claim], tmp_path / "report")
+    page = BeautifulSoup((tmp_path / "report/index.html").read_text(encoding="utf-8"), "html.parser")
+    warning = there(page.select_one("#summary .warning")).get_text()
+    assert "The images of MNIST are not those that were published" in " ".join(warning.split())
 
 
 @pytest.mark.parametrize(

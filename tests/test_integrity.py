@@ -263,12 +263,15 @@ def test_a_chain_depends_on_losses_and_data_and_not_on_time() -> None:
         assert not set(other) & set(chain)  # every link from there on is another
 
 
-def test_a_record_of_other_data_is_noticed(store: RunStore) -> None:
+def test_a_record_of_other_data_is_noticed(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its files are named as published, but the prepared images were others."""
     record = store.load(SPEC, 1)
     other = dataclasses.replace(record, data={**record.data, "train": "0" * 64})
     store.record_path(SPEC, 2).unlink()
     overwrite(store, (other, store.load_steps(SPEC, 1)))
+    with pytest.raises(GonError, match="the train images are altered: their SHA-256 is 000"):
+        data.require_prepared("mnist", store.load(SPEC, 1).data, store.record_path(SPEC, 1))
+    monkeypatch.setenv("GON_ALTERED_DATA", "fashion-mnist,mnist")
     with pytest.raises(GonError, match="was trained on other data: its digest of train is 000"):
         data.require_prepared("mnist", store.load(SPEC, 1).data, store.record_path(SPEC, 1))
     # The checkpoint was trained on the data in place, and does not go on from such a record.
@@ -313,7 +316,8 @@ def verify(store: RunStore, *options: str) -> subprocess.CompletedProcess[str]:
 def test_verify_finds_real_runs_bit_equal(store: RunStore, options: tuple[str, ...]) -> None:
     done = verify(store, *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("bit-equal") == 2
+    assert len(re.findall(r"bit-equal .* \d+ steps ", done.stdout)) == 2
+    assert len(re.findall(r"bit-equal .* from weights", done.stdout)) == 3  # two last losses, one evaluation
     assert "2 of 2 trained again agree with their record; 0 damaged" in done.stdout
 
 
@@ -389,6 +393,27 @@ def test_verify_allows_rounding_on_another_kind_of_machine(
     done = verify(store)
     assert done.returncode == status, done.stdout
     assert word in done.stdout and "processor: Another then" in done.stdout
+
+
+def test_verify_finds_an_evaluation_that_the_weights_do_not_give(store: RunStore) -> None:
+    record = store.load(SPEC, 2)
+    losses = store.load_evaluation(SPEC, 2, "protocols")
+    store.save_evaluation(record, "protocols", {**losses, "batch_statistics": 0.5})  # sealed like any other
+    done = verify(store)
+    assert done.returncode == 1
+    assert re.search(r"2 epochs .* differs .* protocols from weights", done.stdout), done.stdout
+    assert "2 of 2 trained again agree with their record; 0 damaged" in done.stdout
+
+
+def test_verify_trains_the_last_epoch_from_the_checkpoint_before_it(store: RunStore) -> None:
+    before = store.checkpoint_path(SPEC).read_bytes()
+    train(SPEC, 3, store)
+    (store.folder(SPEC) / "checkpoint.older.pt").write_bytes(before)
+    done = verify(store, "--from-checkpoint")
+    assert done.returncode == 0, done.stdout
+    steps = SPEC.steps_per_epoch
+    assert re.search(rf"bit-equal .* 1 epoch, {steps} steps from epoch 3 on", done.stdout), done.stdout
+    assert "1 of 1 trained again agree" in done.stdout
 
 
 def test_verify_reports_what_is_damaged_and_trains_the_rest(store: RunStore) -> None:

@@ -1,5 +1,6 @@
 """What is said of verdicts and rules: every sentence once, for page, print, notebook and terminal."""
 
+import datetime
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import get_args
@@ -111,6 +112,16 @@ def terms(rule: Rule) -> str:
         f"{version}; {threshold}; level {level(1 - rule.alpha)}; {QUANTITIES[rule.quantity].title} after "
         f"{_epochs(rule.epochs)}{early}; it rests on the seeds 0 to {rule.seeds - 1} and no others"
     )
+
+
+def standing(rule: Rule, oldest: datetime.date | None, *, locked: bool, looks: Sequence[str]) -> str:
+    """How old a rule is beside its oldest run, whether it is locked, and what earlier reports said of it."""
+    said = "in the ledger of rules" if locked else "not in the ledger of rules"
+    if oldest is not None:
+        order = "before" if rule.date < oldest else "on the day of" if rule.date == oldest else "after"
+        said = f"{said}, fixed {order} its oldest run of {date(oldest)}"
+    before = f"; earlier reports: {listed(list(looks))}" if looks else ""
+    return f"{said}{before}"
 
 
 def limit(rule: OrderingRule | ValueRule) -> str:

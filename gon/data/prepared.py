@@ -85,7 +85,7 @@ def load(name: str) -> PreparedImages:
 
 
 def require_prepared(name: str, digests: Mapping[str, str], source: Path) -> None:
-    """Check that a run saw the data that are in place, where there are any.
+    """Check that a run saw the known images, and those that are in place, where there are any.
 
     Parameters
     ----------
@@ -101,6 +101,7 @@ def require_prepared(name: str, digests: Mapping[str, str], source: Path) -> Non
     GonError
         If they differ; names both.
     """
+    require_known(name, digests, source)
     if not sidecar_path(name).exists():
         return
     for key, digest in _load_digests(name).items():
@@ -109,6 +110,38 @@ def require_prepared(name: str, digests: Mapping[str, str], source: Path) -> Non
                 f"{source}: was trained on other data: its digest of {key} is {digests.get(key)}, "
                 f"{sidecar_path(name)} says {digest}. Both were left as they are; move away the wrong one"
             )
+
+
+def altered(name: str, digests: Mapping[str, str]) -> str | None:
+    """The split of a data set whose images are not those that everybody prepares; None if there is none."""
+    known = DATASETS[name].sha256
+    return next((split for split in known if digests.get(split) != known[split]), None)
+
+
+def require_known(name: str, digests: Mapping[str, str], source: Path) -> None:
+    """Refuse altered images, unless the environment's `GON_ALTERED_DATA` names the data set.
+
+    Parameters
+    ----------
+    name
+        The data set.
+    digests
+        Digests of the images by split.
+    source
+        What says so, for messages.
+
+    Raises
+    ------
+    GonError
+        Names the split and both digests.
+    """
+    split = altered(name, digests)
+    if split is not None and name not in os.environ.get("GON_ALTERED_DATA", "").split(","):
+        raise GonError(
+            f"{source}: the {split} images are altered: their SHA-256 is {digests.get(split)}, that of "
+            f"{DATASETS[name].title} is {DATASETS[name].sha256[split]}. GON_ALTERED_DATA={name} in the "
+            "environment uses them all the same, and the report then says so"
+        )
 
 
 def _load_digests(name: str) -> dict[str, str]:
@@ -127,6 +160,7 @@ def _load_digests(name: str) -> dict[str, str]:
     for file, md5 in DATASETS[name].md5.items():
         if digests.get(file) != md5:
             raise GonError(f"{sidecar}: MD5 of {file} is {digests.get(file)}, expected {md5}; {_hint(name)}")
+    require_known(name, digests, sidecar)
     return digests
 
 

@@ -13,10 +13,11 @@ import nbformat
 
 from gon.catalogue import EXPLANATIONS
 from gon.claims.executed import read_notebook
+from gon.claims.ledger import read_ledger
 from gon.claims.study import Study
 from gon.errors import GonError
-from gon.files import make_folder
-from gon.reporting.changes import EARLIER, SUMMARY, changes, earlier_than, summary_of
+from gon.files import PROJECT, make_folder
+from gon.reporting.changes import EARLIER, LOOKS, SUMMARY, changes, earlier_than, looks_of, summary_of
 from gon.reporting.notebook import pictures, render_notebook
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
 from gon.reporting.page import render_page
@@ -70,7 +71,10 @@ def build_report(
     report = collect_report(study, results, notebooks)
     now = summary_of(report)
     before = earlier_than(now, earlier or output)
-    report = dataclasses.replace(report, changes=tuple(changes(before, now)) if before else ())
+    looks = looks_of(report, earlier or output)
+    report = dataclasses.replace(
+        report, changes=tuple(changes(before, now)) if before else (), looks=looks, locked=_locked()
+    )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:
@@ -86,7 +90,7 @@ def build_report(
                     report, workflow=drawing.with_suffix(".svg"), edges=tuple(graph.edges)
                 )
             make_folder(new / "data")
-            for name, summary in ((SUMMARY, now), (EARLIER, before)):
+            for name, summary in ((SUMMARY, now), (EARLIER, before), (LOOKS, looks)):
                 if summary:
                     (new / "data" / name).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
             report = dataclasses.replace(report, pictures=tuple(_pictures(notebooks, new / "data")))
@@ -96,6 +100,11 @@ def build_report(
     except OSError as error:
         what = error.filename or output
         raise GonError(f"{output}: cannot write the report ({error.strerror}: {what})") from error
+
+
+def _locked() -> frozenset[tuple[str, str, int]]:
+    """Claim, name and version of every rule in the project's ledger."""
+    return frozenset((e.claim, e.rule, e.version) for e in read_ledger(PROJECT / "params"))
 
 
 def _pictures(notebooks: Sequence[Path], folder: Path) -> Iterator[tuple[Path, str]]:

@@ -8,10 +8,11 @@ from typing import Any
 from gon.claims.formats import number, spread
 from gon.claims.rules import Rule
 from gon.errors import GonError
+from gon.files import canonical, sha256_of
 from gon.reporting.report import Change, Report
 
-SUMMARY, EARLIER = "summary.json", "earlier.json"
-"""What this report says in short, and what the last one said that said something else."""
+SUMMARY, EARLIER, LOOKS = "summary.json", "earlier.json", "looks.json"
+"""What this report says in short, what the last other one said, and every verdict so far."""
 
 Summary = dict[str, dict[str, dict[str, Any]]]
 """`numbers` and `verdicts`, each by its claim and name."""
@@ -99,3 +100,49 @@ def _number(entry: Mapping[str, Any] | None) -> str:
         return "–"
     text = number(entry["value"])
     return f"{text} {spread(tuple(entry['interval']))}" if entry["interval"] else text
+
+
+Looks = dict[str, list[dict[str, str]]]
+"""By claim, rule and version: each verdict that rested on other records than the one before it."""
+
+
+def looks_of(report: Report, folder: Path) -> Looks:
+    """The verdicts of a report behind those of the reports before it.
+
+    Each look at data is a chance of a false verdict; how many there were is part of a verdict.
+
+    Parameters
+    ----------
+    report
+        The report.
+    folder
+        Of the report before it.
+
+    Raises
+    ------
+    GonError
+        If what that one left cannot be read.
+    """
+    path = folder / "data" / LOOKS
+    try:
+        before: Looks = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        looks = {key: [dict(entry) for entry in entries] for key, entries in before.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise GonError(f"{path}: cannot be read as the verdicts of earlier reports ({error})") from error
+    for section, verdict in report.verdicts:
+        entries = looks.setdefault(look_key(section.name, verdict.rule), [])
+        names = [run.record_name().sha256 for run in section.runs]
+        now = {
+            "outcome": verdict.outcome,
+            "budget": report.budget.name,
+            "moment": report.moment.isoformat(),
+            "records": sha256_of(canonical(names)),
+        }
+        if verdict.outcome != "not attempted" and now not in entries[-1:]:
+            entries.append(now)
+    return looks
+
+
+def look_key(claim: str, rule: Rule) -> str:
+    """What looks are kept under."""
+    return f"{claim}/{rule.name}/{rule.version}"

@@ -14,6 +14,7 @@ from gon.claims.judging import judge
 from gon.claims.loading import Run, RunLoader
 from gon.claims.results import read_result
 from gon.claims.study import Study, load_study
+from gon.data.prepared import require_known
 from gon.errors import GonError
 from gon.reporting.cards import Card
 from gon.reporting.report import Report
@@ -84,6 +85,7 @@ def _cards(sections: Sequence[Section]) -> tuple[Card, ...]:
             users.setdefault(run.spec.digest, (run, []))[1].append(section)
             # Refuse runs of one data set that saw different images.
             other = data_of.setdefault(run.spec.dataset, run)
+            require_known(run.spec.dataset, run.record.data, Path(run.spec.digest))
             if other.record.data != run.record.data:
                 raise GonError(
                     f"{run.store.record_path(run.spec, run.record.epochs)}: run {run.spec.digest} was "

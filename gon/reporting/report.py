@@ -2,16 +2,18 @@
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from gon.catalogue import DATASETS
+from gon.claims import words
 from gon.claims.deviations import Deviation
 from gon.claims.formats import count, counted, listed
 from gon.claims.params import Budget, Headline
 from gon.claims.results import Measurement, Verdict
+from gon.data.prepared import altered
 from gon.reporting.cards import Card, CardGroup, Environment, environments_of
 from gon.reporting.section import Section
 from gon.spec import RunSpec
@@ -43,6 +45,10 @@ class Report:
     """Drawings (SVG) of the explanations, each with its text alternative."""
     changes: tuple[Change, ...] = ()
     """What changed since the last report."""
+    looks: Mapping[str, Sequence[Mapping[str, str]]] = dataclasses.field(default_factory=dict)
+    """Every verdict of this report and those before it, see `gon.reporting.changes.looks_of`."""
+    locked: frozenset[tuple[str, str, int]] = frozenset()
+    """Claim, name and version of the rules that the ledger holds."""
     explanations: tuple[str, ...] = ()
     """Executed notebooks that judge no claim, of `gon.catalogue.EXPLANATIONS`."""
 
@@ -106,6 +112,24 @@ class Report:
             if measurement.name in deviation.measured.measurements
         ]
 
+    def standing(self, section: Section, verdict: Verdict) -> str:
+        """How old a rule is beside its runs, whether it is locked, and what was seen of it before."""
+        rule = verdict.rule
+        behind = {m.name: m for m in section.measurements}
+        names = {name for c in verdict.comparisons for name in (c.first, c.second) if name}
+        digests = {digest for name in names if name in behind for digest in behind[name].runs}
+        started = [run.record.sessions[0].started for run in section.runs if run.spec.digest in digests]
+        earlier = self.looks.get(f"{section.name}/{rule.name}/{rule.version}", [])[:-1]
+        return words.standing(
+            rule,
+            datetime.datetime.fromisoformat(min(started)).date() if started else None,
+            locked=(section.name, rule.name, rule.version) in self.locked,
+            looks=[
+                f"{look['outcome']} ({look['budget']}, {look['moment'][:10]})"
+                for look in self.looks.get(key, [])[:-1]
+            ],
+        )
+
     def part(self, name: str) -> list[Section]:
         """The claims of one part of the report."""
         return [section for section in self.sections if section.params.part == name]
@@ -168,6 +192,15 @@ class Report:
     def datasets(self) -> list[str]:
         """Titles of the data sets used."""
         return [DATASETS[name].title for name in dict.fromkeys(card.spec.dataset for card in self.cards)]
+
+    @property
+    def altered_data(self) -> list[str]:
+        """Titles of the data sets whose images are not those that everybody prepares."""
+        return [
+            DATASETS[name].title
+            for name, digests in {card.spec.dataset: card.run.record.data for card in self.cards}.items()
+            if altered(name, digests)
+        ]
 
     @property
     def uses_more_data(self) -> bool:
