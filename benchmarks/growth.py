@@ -62,7 +62,7 @@ class Evidence:
         self.records: dict[str, RunRecord] = {}
         self.evaluations: dict[str, dict[str, float]] = {"fitting": {"1": 90.0, "200": 40.0}}
         self.images: dict[str, Any] = {}
-        self._losses: dict[int, tuple[Losses, bytes]] = {}
+        self._losses: dict[int, Losses] = {}
         for path in sorted(RECORDS.glob("*/epochs-5.json")):
             record = read_record(path, {})
             self.records.setdefault(record.spec.dataset, record)
@@ -73,19 +73,20 @@ class Evidence:
             if not self.images and path.with_suffix(".images.json").exists():
                 self.images = RunStore(RECORDS).load_images(record.spec, 5)
 
-    def losses(self, spec: RunSpec, epochs: int) -> tuple[Losses, bytes]:
-        """A falling loss [steps] with the noise of batches, and its file; one of eight of a length."""
+    def losses(self, spec: RunSpec, epochs: int) -> Losses:
+        """A falling loss [steps] with the noise of batches, one of eight of a length."""
         steps, seed = epochs * spec.steps_per_epoch, int(spec.digest, 16) % 8
         if steps * 8 + seed not in self._losses:
             noise = np.random.default_rng(seed).normal(1 + seed / 100, 0.05, steps)
             losses = (noise * (10 + 200 / np.sqrt(np.arange(1, steps + 1)))).astype("<f4")
-            self._losses[steps * 8 + seed] = losses, packed_steps(losses)
+            self._losses[steps * 8 + seed] = losses
         return self._losses[steps * 8 + seed]
 
     def record(self, store: RunStore, planned: Request) -> None:
         """Lay a run as if it had been trained as far as it is planned, with images and evaluations."""
         spec, epochs, template = planned.spec, planned.epochs, self.records[planned.spec.dataset]
-        losses, packed = self.losses(spec, epochs)
+        losses = self.losses(spec, epochs).copy()
+        losses[0] += int(spec.digest, 16) / 16**16  # no two trainings have the same losses
         record = RunRecord(
             spec=spec,
             epochs=epochs,
@@ -94,7 +95,7 @@ class Evidence:
             history=list(_history(spec, losses.reshape(epochs, -1).mean(axis=1, dtype=np.float64))),
             sessions=[dataclasses.replace(template.sessions[0], first_epoch=1, last_epoch=epochs)],
         )
-        write_atomically(store.steps_path(record), packed)
+        write_atomically(store.steps_path(record), packed_steps(losses))
         store.save_images(spec, epochs, self.images)
         record = store.save(record, losses)
         for name in planned.evaluations:

@@ -104,7 +104,7 @@ def check_ledger(claims: Sequence[ClaimParams], folder: Path) -> list[Entry]:
             new.append(entry)
         elif held != entry:
             raise UsageError(
-                f"{folder}/claims/{entry.claim}.yaml: rules: {entry.rule}: is not the version {entry.version} "
+                f"{folder}/claims/{entry.claim}.yaml: rules: {entry.rule}: is not version {entry.version} "
                 f"of {held.date} in {folder / LEDGER}; a rule that changes gets a new version and date"
             )
     return new

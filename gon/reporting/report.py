@@ -124,10 +124,7 @@ class Report:
             rule,
             datetime.datetime.fromisoformat(min(started)).date() if started else None,
             locked=(section.name, rule.name, rule.version) in self.locked,
-            looks=[
-                f"{look['outcome']} ({look['budget']}, {look['moment'][:10]})"
-                for look in self.looks.get(key, [])[:-1]
-            ],
+            looks=[f"{look['outcome']} ({look['budget']}, {look['moment'][:10]})" for look in earlier],
         )
 
     def part(self, name: str) -> list[Section]:
