@@ -163,6 +163,10 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--again", type=Path, metavar="REPORT", help="make a report from its own folder")
     command.add_argument("--output", type=Path, required=True, help="folder for the report")
 
+    command = add("records", _records, "take records that others trained, each checked, into records/")
+    command.add_argument("action", choices=["add"], help="add")
+    command.add_argument("source", type=Path, help="a report's folder or archive, a checkout, or runs")
+
     command = add("rules", _rules, "show every rule with its version and date; lock those that are new")
     command.add_argument(
         "--lock", action="store_true", help="add to params/ledger.yaml the rules that it does not hold yet"
@@ -349,6 +353,13 @@ def _notebook(options: argparse.Namespace) -> int:
         raise UsageError("--result: a claim's notebook leaves its result in a folder; name it")
     execute(_study(options), options.claim, options.result, options.executed)
     return 0
+
+
+def _records(options: argparse.Namespace) -> int:
+    from gon.adding import add_records
+    from gon.claims.params import RECORDS
+
+    return add_records(options.source, RECORDS)
 
 
 def _rules(options: argparse.Namespace) -> int:

@@ -52,7 +52,7 @@ def check_store(store: RunStore, digests: Sequence[str] | None = None) -> tuple[
             path = store.root / folder / f"epochs-{epochs}.json"
             try:
                 record = _load(store, path, epochs)
-                if records and _contradicts(records[-1], record):
+                if records and contradicts(records[-1], record):
                     raise GonError(f"{path}: does not go on from the shorter record beside it")
                 records.append(record)
             except GonError as error:
@@ -81,7 +81,7 @@ def _load(store: RunStore, path: Path, epochs: int) -> RunRecord:
     return record
 
 
-def _contradicts(shorter: RunRecord, longer: RunRecord) -> bool:
+def contradicts(shorter: RunRecord, longer: RunRecord) -> bool:
     """Whether two records of a run from one kind of machine have different beginnings.
 
     Chains of different formats cannot be compared link by link, but the losses that they cover can.

@@ -1,6 +1,7 @@
 """How much was run, and what was left out, in words."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from gon.claims.formats import count, counted, listed
@@ -28,6 +29,31 @@ def table_epochs(claim: JudgedClaim, table: Table) -> str:
 def run_epochs(runs: Iterable[Run]) -> str:
     """How many epochs runs were trained for, but for those of models that are computed."""
     return span((run.record.epochs for run in runs if not run.exact), "epoch")
+
+
+def other_code(runs: Sequence[Run], here: str) -> str:
+    """How many runs were computed by other code than that in place, and whether it computes the same."""
+    others = [run for run in runs if run.record.sessions[-1].code != here]
+    if not others:
+        return "Every run was computed by the code in place."
+    versions = len({run.record.sessions[-1].code for run in others})
+    older = sum(run.spec.numerics != run.spec.entry.numerics for run in others)
+    arithmetic = (
+        f"{counted(older, 'run')} with another version of the arithmetic"
+        if older
+        else "all with its arithmetic"
+    )
+    return (
+        f"{count(len(others))} of {counted(len(runs), 'run')} were computed by other code than that in place "
+        f"({counted(versions, 'version')}), {arithmetic}."
+    )
+
+
+def others(runs: Sequence[Run]) -> str:
+    """How many runs were trained elsewhere and added here; empty if none was."""
+    origins = Counter(filter(None, (run.origin for run in runs)))
+    told = [f"{counted(number, 'run')} from {origin}" for origin, number in origins.items()]
+    return f"Not trained here: {listed(told)}." if told else ""
 
 
 def not_run(claim: JudgedClaim) -> str:

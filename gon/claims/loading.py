@@ -16,6 +16,7 @@ from gon.claims.results import RecordName
 from gon.errors import GonError
 from gon.files import PROJECT, sha256_of_file
 from gon.runs.chain import Losses
+from gon.runs.origin import read_origin
 from gon.runs.progress import read_progress
 from gon.runs.record import RunRecord
 from gon.runs.store import Image, RunStore, read_evaluation
@@ -59,6 +60,12 @@ class Run:
     def evaluation(self, name: str) -> dict[str, float]:
         """Losses by name that an evaluation gave, a key of `gon.catalogue.EVALUATIONS`."""
         return read_evaluation(self.store.evaluation_path(self.spec, self.record.epochs, name), self.record)
+
+    @property
+    def origin(self) -> str | None:
+        """Where its record came from, if it was not trained here."""
+        record = self.store.record_path(self.spec, self.record.epochs)
+        return read_origin(record.parent).get(record.name)
 
     @property
     def setting(self) -> RunSpec:

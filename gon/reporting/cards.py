@@ -15,6 +15,7 @@ from gon.claims.loading import Run
 from gon.files import sha256_of_file
 from gon.reporting.escape import slug
 from gon.reporting.section import Section
+from gon.runs.origin import ORIGIN
 from gon.runs.record import Session
 from gon.spec import RunSpec
 
@@ -77,6 +78,7 @@ class Card:
             "steps": store.steps_path(self.run.record),
             "images": store.images_path(*of),
             **{name: store.evaluation_path(*of, name) for name in EVALUATIONS},
+            "origin": store.folder(self.spec) / ORIGIN,
         }
         return {name: path for name, path in named.items() if path.exists()}
 

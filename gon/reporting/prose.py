@@ -227,7 +227,9 @@ def render_markdown(report: Report, target: Target) -> str:
     prose = environment("markdown")
     prose.globals.update(show=show, say=say, given=given, cite=cite, report=report, target=target)
     prose.globals.update(numbering=numbering, command=command(report))
-    prose.globals.update(commit=provenance.commit(), repository=provenance.repository())
+    prose.globals.update(
+        commit=provenance.commit(), repository=provenance.repository(), code=provenance.code()
+    )
     return prose.get_template("report.md").render()
 
 

@@ -79,10 +79,10 @@ def compiler() -> str | None:
 
 @functools.cache
 def code() -> str:
-    """SHA-256 of the source files that compute: those of this package that import torch."""
+    """SHA-256 of the source files that compute: those of `science` and `runs` that import torch."""
     package = PROJECT / "gon"
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted([*package.glob("science/*.py"), *package.glob("runs/*.py")]):
         content = path.read_bytes()
         if re.search(rb"^(import|from) torch\b", content, re.MULTILINE):
             digest.update(path.relative_to(package).as_posix().encode() + b"\0" + content + b"\0")
