@@ -80,7 +80,7 @@ def test_what_is_damaged_or_contradicts_is_refused_and_the_rest_is_added(
 ) -> None:
     shutil.copytree(theirs / "records", tmp_path / "theirs")
     store, record, path = first_of(tmp_path / "theirs")
-    path.write_text(path.read_text().replace('"peak_memory_mib":', '"peak_memory_mib":1'))
+    path.write_text(path.read_text().replace('"peak_memory_mib": ', '"peak_memory_mib": 1'))
     ours = tmp_path / "ours"
     assert add_records(store.root, ours) == 1
     told = capsys.readouterr().out
