@@ -20,11 +20,11 @@ sys.path.insert(0, str(PROJECT))
 
 from gon.claims.params import RECORDS  # noqa: E402
 from gon.files import write_atomically  # noqa: E402
-from gon.retraining import block_deviations, validation_deviations  # noqa: E402
 from gon.runs import provenance  # noqa: E402
 from gon.runs.record import RunRecord  # noqa: E402
 from gon.runs.store import RunStore  # noqa: E402
 from gon.spec import RunSpec  # noqa: E402
+from gon.verify.retraining import block_deviations, validation_deviations  # noqa: E402
 
 INSTRUCTION_SETS = {
     "own": {},

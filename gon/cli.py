@@ -147,6 +147,9 @@ def build_parser() -> argparse.ArgumentParser:
     extent = command.add_mutually_exclusive_group()
     extent.add_argument("--epochs", type=_positive, default=1, help="first epochs to train (default: 1)")
     extent.add_argument("--steps", type=_positive, help="train so many steps only")
+    command.add_argument(
+        "--signers", type=Path, metavar="FILE", help="who may sign, in OpenSSH's format allowed_signers"
+    )
     command.add_argument("--seed", type=int, help="decides which runs; drawn and printed if not given")
 
     command = add("notebook", _notebook, "execute the notebook of one claim, or an explanation")
@@ -241,6 +244,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     from gon.plan import keep_records, print_plan, train_plan
+    from gon.verify.signing import write_sums
 
     study = _study(options)
     store = study.budget.run_store
@@ -248,6 +252,7 @@ def _plan(options: argparse.Namespace) -> int:
         return train_plan(study, store, options.cores, options.device)
     if options.keep is not None:
         print(f"{keep_records(study, store, options.keep)} records copied to {options.keep}")
+        write_sums(options.keep)
     elif options.runs:
         for planned in study.plan():
             state = "present" if store.has(planned.spec, planned.epochs) else "to do"
@@ -302,14 +307,14 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from gon.claims.params import RECORDS
-    from gon.rebuilding import is_report
-    from gon.verify import deciding, verify, verify_report
+    from gon.verify.command import deciding, verify, verify_report
+    from gon.verify.rebuilding import is_report
 
     paths = [Path(name) for name in options.what]
     if paths and is_report(paths[0]):
         if len(paths) > 1:
             raise UsageError(f"{paths[1]}: only one report is verified at a time")
-        return verify_report(paths[0])
+        return verify_report(paths[0], options.signers)
     study = _study(options)
     planned = list(dict.fromkeys(planned.spec.digest for planned in study.plan()))
     stores = [study.budget.run_store, *([RunStore(RECORDS)] if study.budget.recorded else [])]
@@ -340,6 +345,7 @@ def _verify(options: argparse.Namespace) -> int:
         steps=options.steps,
         seed=seed,
         from_checkpoint=options.from_checkpoint,
+        signers=options.signers,
     )
 
 
@@ -356,8 +362,8 @@ def _notebook(options: argparse.Namespace) -> int:
 
 
 def _records(options: argparse.Namespace) -> int:
-    from gon.adding import add_records
     from gon.claims.params import RECORDS
+    from gon.verify.adding import add_records
 
     return add_records(options.source, RECORDS)
 

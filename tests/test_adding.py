@@ -8,12 +8,12 @@ import pytest
 from bs4 import BeautifulSoup
 from report_support import build, make_claim, runs_of
 
-from gon.adding import add_records
 from gon.errors import GonError
 from gon.files import sha256_of_file
 from gon.runs.origin import read_origin
 from gon.runs.record import RunRecord
 from gon.runs.store import RunStore
+from gon.verify.adding import add_records
 
 
 @pytest.fixture(scope="module")

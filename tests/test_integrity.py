@@ -23,13 +23,13 @@ from torch import Tensor
 from gon.data import prepared as data
 from gon.errors import GonError
 from gon.files import PROJECT
-from gon.retraining import retrain
 from gon.runs.chain import Losses, read_steps, trajectory_chain
 from gon.runs.record import Epoch, RunRecord
 from gon.runs.store import RunStore
 from gon.runs.train import evaluate_run, train
 from gon.runs.trajectory import Trajectory
 from gon.spec import RunSpec
+from gon.verify.retraining import retrain
 
 SPEC = RunSpec(latent_dim=4, width=4, batch_size=32, train_images=96, validation_images=32)
 OTHER_SEED = dataclasses.replace(SPEC, seed=1)

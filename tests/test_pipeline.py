@@ -278,8 +278,13 @@ def test_a_report_is_verified_from_its_archive_and_what_does_not_follow_from_its
     project: Project,
 ) -> None:
     report = project.root / "report-smoke"
+    key = project.root / "build" / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    sign = ["ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", str(key), str(report / "report.zip")]
+    subprocess.run(sign, check=True)
     output = project.gon("verify", "report-smoke")
-    assert "differs" not in output
+    (report / "report.zip.sig").unlink()
+    assert "differs" not in output and "signature" in output and "valid" in output
     assert re.search(r"all \d+ of the page follow from the records", output), output
     page = (report / "index.html").read_text()
     (report / "index.html").write_text(page.replace("SSE per image", "SSE per pixel", 1))

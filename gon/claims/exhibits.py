@@ -98,12 +98,7 @@ class Exhibits(Frames):
         self._tables.append(
             Table(name=name, caption=caption, columns=headings, rows=cells, csv=f"tables/{csv.name}")
         )
-        texts = [[cell_text(cell, self._measurements) for cell in row] for row in cells]
-        return pd.DataFrame(
-            [row[1:] for row in texts],
-            index=[row[0] for row in texts],
-            columns=pd.Index(headings[1:], name=headings[0]),
-        )
+        return _displayed(headings, [[cell_text(cell, self._measurements) for cell in row] for row in cells])
 
     def _cell(
         self,
@@ -225,6 +220,12 @@ class Exhibits(Frames):
                 runs=list(data["run"].dropna().unique()),
             )
         )
+
+
+def _displayed(headings: Sequence[str], texts: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """A table as its notebook shows it."""
+    columns = pd.Index(headings[1:], name=headings[0])
+    return pd.DataFrame([row[1:] for row in texts], index=[row[0] for row in texts], columns=columns)
 
 
 def _of_runs(

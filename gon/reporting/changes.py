@@ -1,15 +1,19 @@
 """What changed since the last report of a folder, beyond what seeds scatter."""
 
+import datetime
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gon.claims import words
 from gon.claims.formats import number, spread
+from gon.claims.results import Verdict
 from gon.claims.rules import Rule
 from gon.errors import GonError
 from gon.files import canonical, sha256_of
 from gon.reporting.report import Change, Report
+from gon.reporting.section import Section
 
 SUMMARY, EARLIER, LOOKS = "summary.json", "earlier.json", "looks.json"
 """What this report says in short, what the last other one said, and every verdict so far."""
@@ -141,6 +145,21 @@ def looks_of(report: Report, folder: Path) -> Looks:
         if verdict.outcome != "not attempted" and now not in entries[-1:]:
             entries.append(now)
     return looks
+
+
+def standing(report: Report, section: Section, verdict: Verdict) -> str:
+    """How old a rule is beside its runs, whether it is locked, and what was seen of it before."""
+    rule, measurements = verdict.rule, {m.name: m for m in section.measurements}
+    names = {name for pair in verdict.comparisons for name in (pair.first, pair.second) if name}
+    digests = {digest for name in names & measurements.keys() for digest in measurements[name].runs}
+    started = [run.record.sessions[0].started for run in section.runs if run.spec.digest in digests]
+    earlier = report.looks.get(look_key(section.name, rule), [])[:-1]
+    return words.standing(
+        rule,
+        datetime.datetime.fromisoformat(min(started)).date() if started else None,
+        locked=(section.name, rule.name, rule.version) in report.locked,
+        looks=[f"{look['outcome']} ({look['budget']}, {look['moment'][:10]})" for look in earlier],
+    )
 
 
 def look_key(claim: str, rule: Rule) -> str:

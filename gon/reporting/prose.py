@@ -26,6 +26,7 @@ from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting import dictionary, escape
 from gon.reporting.cards import PER_RUN, environment_facts
+from gon.reporting.changes import standing
 from gon.reporting.report import Report
 from gon.reporting.svg import inline_svg
 from gon.runs import provenance
@@ -110,6 +111,7 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         PER_RUN=PER_RUN,
         explanations=EXPLANATIONS,
         settings_of=settings_of,
+        standing=standing,
     )
     return made
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 from gon.catalogue import DATASETS
-from gon.claims import words
 from gon.claims.deviations import Deviation
 from gon.claims.formats import count, counted, listed
 from gon.claims.params import Budget, Headline
@@ -111,21 +110,6 @@ class Report:
             for measurement in section.measurements
             if measurement.name in deviation.measured.measurements
         ]
-
-    def standing(self, section: Section, verdict: Verdict) -> str:
-        """How old a rule is beside its runs, whether it is locked, and what was seen of it before."""
-        rule = verdict.rule
-        behind = {m.name: m for m in section.measurements}
-        names = {name for c in verdict.comparisons for name in (c.first, c.second) if name}
-        digests = {digest for name in names if name in behind for digest in behind[name].runs}
-        started = [run.record.sessions[0].started for run in section.runs if run.spec.digest in digests]
-        earlier = self.looks.get(f"{section.name}/{rule.name}/{rule.version}", [])[:-1]
-        return words.standing(
-            rule,
-            datetime.datetime.fromisoformat(min(started)).date() if started else None,
-            locked=(section.name, rule.name, rule.version) in self.locked,
-            looks=[f"{look['outcome']} ({look['budget']}, {look['moment'][:10]})" for look in earlier],
-        )
 
     def part(self, name: str) -> list[Section]:
         """The claims of one part of the report."""

@@ -13,89 +13,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gon.catalogue import EVALUATIONS
 from gon.claims.study import Study
-from gon.data import prepared as data
 from gon.errors import GonError
-from gon.rebuilding import check_folder, rebuild, unpacked
-from gon.retraining import Check, evaluate_again, retrain
+from gon.reporting.package import ARCHIVE
 from gon.runs import provenance
 from gon.runs.checkpoint import load_checkpoint
-from gon.runs.record import RunRecord, same_kind
-from gon.runs.store import RunStore, read_record
+from gon.runs.record import RunRecord
+from gon.runs.store import RunStore
 from gon.runs.trajectory import new_run
-
-
-def check_store(store: RunStore, digests: Sequence[str] | None = None) -> tuple[list[RunRecord], list[Check]]:
-    """Check every record and checkpoint of a store against the digests; nothing is trained.
-
-    Parameters
-    ----------
-    store
-        Where the runs lie.
-    digests
-        The runs to look at; all if not given.
-
-    Returns
-    -------
-    tuple
-        The longest record of each run that is whole, and a check for each file that is not.
-    """
-    longest: list[RunRecord] = []
-    damaged: list[Check] = []
-    for folder in sorted(path.name for path in store.root.glob("*/")):
-        if digests is not None and folder not in digests:
-            continue
-        records: list[RunRecord] = []
-        recorded = store.recorded(folder)
-        for epochs in recorded:
-            path = store.root / folder / f"epochs-{epochs}.json"
-            try:
-                record = _load(store, path, epochs)
-                if records and contradicts(records[-1], record):
-                    raise GonError(f"{path}: does not go on from the shorter record beside it")
-                records.append(record)
-            except GonError as error:
-                damaged.append(Check(f"{folder}/{path.name}", "damaged", str(error)))
-        longest += records[-1:]
-        checkpoint = store.root / folder / "checkpoint.pt"
-        if records and len(records) == len(recorded) and checkpoint.exists():
-            try:  # as a longer training would
-                load_checkpoint(new_run(records[-1].spec), checkpoint, store)
-            except GonError as error:
-                damaged.append(Check(f"{folder}/{checkpoint.name}", "damaged", str(error)))
-    return longest, damaged
-
-
-def _load(store: RunStore, path: Path, epochs: int) -> RunRecord:
-    """Read the record of a file with all that lies beside it."""
-    record = read_record(path, {})
-    if record.spec.digest != path.parent.name:
-        raise GonError(f"{path}: is of run {record.spec.digest}, which is not what its folder says")
-    record = store.load(record.spec, epochs)
-    data.require_prepared(record.spec.dataset, record.data, path)
-    store.load_images(record.spec, epochs)
-    for evaluation in EVALUATIONS:
-        if store.evaluation_path(record.spec, epochs, evaluation).exists():
-            store.load_evaluation(record.spec, epochs, evaluation)
-    return record
-
-
-def contradicts(shorter: RunRecord, longer: RunRecord) -> bool:
-    """Whether two records of a run from one kind of machine have different beginnings.
-
-    Chains of different formats cannot be compared link by link, but the losses that they cover can.
-    """
-    shared = len(shorter.history)
-    if not same_kind(shorter.sessions, longer.sessions, max(1, shared)):
-        return False
-    losses = [
-        [(epoch.train_loss, epoch.validation_loss) for epoch in record.history[:shared]]
-        for record in (shorter, longer)
-    ]
-    if shorter.format != longer.format:
-        return losses[0] != losses[1]
-    return longer.chain[: len(shorter.chain)] != shorter.chain
+from gon.verify.findings import Check
+from gon.verify.rebuilding import check_folder, rebuild, unpacked
+from gon.verify.records import check_store
+from gon.verify.retraining import evaluate_again, retrain
+from gon.verify.signing import SUMS, check_signature, check_sums
 
 
 def verify(
@@ -107,6 +37,7 @@ def verify(
     steps: int | None,
     seed: int,
     from_checkpoint: bool = False,
+    signers: Path | None = None,
 ) -> int:
     """Check all records of some stores, train some again, and print a table and what it covers.
 
@@ -119,11 +50,13 @@ def verify(
     runs
         How many to train again; all if None.
     epochs, steps
-        See `gon.retraining.retrain`.
+        See `gon.verify.retraining.retrain`.
     seed
         Decides which.
     from_checkpoint
         Train on from a checkpoint that is there, in place of the start.
+    signers
+        Who may sign the digests of a folder of records, see `gon.verify.signing.check_signature`.
 
     Returns
     -------
@@ -138,13 +71,16 @@ def verify(
     found: dict[str, tuple[RunRecord, RunStore]] = {}
     checks: list[Check] = []
     for store in stores:
+        if (store.root / SUMS).exists():
+            checks.append(check_sums(store.root))
+            checks += filter(None, [check_signature(store.root / SUMS, signers)])
         records, damaged = check_store(store, digests)
         checks += damaged
         for record in records:
             known = found.get(record.spec.digest)
             if known is None or known[0].epochs < record.epochs:
                 found[record.spec.digest] = record, store
-    if not found and not checks:
+    if not found and not any(check.outcome == "damaged" for check in checks):
         raise GonError(f"{stores[0].root}: holds no record to verify")
     able = [
         (record, store, checkpoint)
@@ -212,13 +148,15 @@ def deciding(study: Study) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def verify_report(path: Path) -> int:
+def verify_report(path: Path, signers: Path | None = None) -> int:
     """Check a report against the records in its archive, and print a table and what it covers.
 
     Parameters
     ----------
     path
         Its folder, or its archive.
+    signers
+        Who may sign the archive, see `gon.verify.signing.check_signature`.
 
     Returns
     -------
@@ -234,18 +172,19 @@ def verify_report(path: Path) -> int:
         given = folder / "report"
         store = RunStore(given / "data" / "runs")
         records, checks = check_store(store)
+        signature = check_signature(path / ARCHIVE if path.is_dir() else path, signers)
         if not checks:
             checks = [Check("records", "bit-equal", f"all {len(records)} agree with their digests")]
             if path.is_dir():
                 checks.append(check_folder(path, given))
             checks += rebuild(folder)
-        print_checks(checks, Console())
+        print_checks([*([signature] if signature else []), *checks], Console())
     again = f"{path}/data/runs" if path.is_dir() else "data/runs of its folder"
     print(
         "Covered: every record by its digests; claims, tables, figures, numbers and verdicts, made from them."
         f" Not covered: whether they were ever trained; `gon verify --store {again}` trains some again."
     )
-    return 0 if all(check.agrees for check in checks) else 1
+    return 0 if all(check.agrees for check in [*checks, *([signature] if signature else [])]) else 1
 
 
 def print_checks(checks: Sequence[Check], console: Console) -> None:

@@ -3,9 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from gon.science.evaluation import evaluate
 from gon.science.measure import validation_loss
 from gon.science.models import build_model
 from gon.science.protocols import running_validation_loss
+from gon.verify.findings import Check, Outcome
 
 TOLERANCE = 0.08
 """Largest relative deviation on another kind of machine. Two correct float32 implementations drift apart at
@@ -33,25 +32,6 @@ EVALUATION_TOLERANCE = 1e-3
 
 BLOCK = 50
 """Steps whose losses are averaged before they are compared with a tolerance; single ones scatter more."""
-
-Outcome = Literal["bit-equal", "within tolerance", "not compared", "differs", "damaged"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was found of one record."""
-
-    name: str
-    """The run in words, or its file if it cannot be read."""
-    outcome: Outcome
-    """Agreement is to be bit-equal, or within tolerance."""
-    note: str
-    """What was compared, and what was found."""
-
-    @property
-    def agrees(self) -> bool:
-        """Whether nothing speaks against the record."""
-        return self.outcome not in ("differs", "damaged")
 
 
 def retrain(

@@ -24,9 +24,9 @@ from gon.errors import GonError
 from gon.files import PROJECT, sha256_of_file
 from gon.reporting.package import ARCHIVE
 from gon.reporting.read import study_of_report
-from gon.retraining import Check
 from gon.runs import provenance
 from gon.runs.store import RunStore
+from gon.verify.findings import Check
 
 LARGEST_ARCHIVE = 4 * 2**30
 """Bytes that an archive may hold, unpacked."""

@@ -8,12 +8,13 @@ from pathlib import Path
 from gon.data.prepared import require_known
 from gon.errors import GonError
 from gon.files import make_folder, sha256_of_file, write_atomically
-from gon.rebuilding import is_report, unpacked
 from gon.reporting.package import ARCHIVE
 from gon.runs.origin import read_origin, write_origin
 from gon.runs.record import RunRecord
 from gon.runs.store import RunStore
-from gon.verify import check_store, contradicts
+from gon.verify.rebuilding import is_report, unpacked
+from gon.verify.records import check_store, contradicts
+from gon.verify.signing import write_sums
 
 
 def add_records(source: Path, folder: Path) -> int:
@@ -61,6 +62,8 @@ def add_records(source: Path, folder: Path) -> int:
                 added, same = added + new, same + (not new)
                 if new:
                     print(f"added {longest.spec.label}, {epochs} epochs")
+    if added:
+        write_sums(folder)
     print(f"{added} added to {folder} from {origin}; {same} were there already; {refused} refused")
     return 1 if refused else 0
 
