@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from gon.claims.executed import read_notebook
 from gon.claims.ledger import read_ledger
 from gon.claims.study import Study
 from gon.errors import GonError
-from gon.files import PROJECT, make_folder
+from gon.files import PROJECT, make_folder, scratch_folder, sync_folder
 from gon.reporting.changes import EARLIER, LOOKS, SUMMARY, changes, earlier_than, looks_of, summary_of
 from gon.reporting.notebook import pictures, render_notebook
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
@@ -77,8 +76,8 @@ def build_report(
     )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:
-            new = Path(temporary) / "new"
+        with scratch_folder(output.parent, output.name) as temporary:
+            new = temporary / "new"
             new.mkdir()
             if workflow is not None:
                 drawing = new / "data" / "workflow"
@@ -96,7 +95,7 @@ def build_report(
             report = dataclasses.replace(report, pictures=tuple(_pictures(notebooks, new / "data")))
             _write(report, new, notebooks)
             output.mkdir(exist_ok=True)
-            _put_in_place(new, output, Path(temporary) / "old")
+            _put_in_place(new, output, temporary / "old")
     except OSError as error:
         what = error.filename or output
         raise GonError(f"{output}: cannot write the report ({error.strerror}: {what})") from error
@@ -155,3 +154,4 @@ def _put_in_place(new: Path, output: Path, old: Path) -> None:
             os.replace(output / name, old / name)
         if (new / name).exists():
             os.replace(new / name, output / name)
+    sync_folder(output)

@@ -1,0 +1,132 @@
+"""What the whole command survives: signals, kills of any of its processes, a second start."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from project import Project
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks processes up as Linux does"),
+]
+
+SMOKE = ("run", "--budget", "smoke", "--cores", "2")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("project"), claims=("two_step",))
+
+
+def processes_of(project: Project) -> dict[int, str]:
+    """Those whose environment takes code from the copy: id to command line. Zombies have none."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # it has ended
+            continue
+        if f"PYTHONPATH={project.root}".encode() in environment:
+            found[int(folder.name)] = command
+    return found
+
+
+def wait_for_training(project: Project, process: subprocess.Popen[str]) -> None:
+    """Wait until a training is under way."""
+    while not any((project.root / "runs" / "smoke").glob("*/progress.json")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+
+
+def wait_for_silence(project: Project) -> None:
+    """Wait until no process of the copy is left; the test's own limit says when that is too long."""
+    until = time.monotonic() + 30
+    while left := processes_of(project):
+        assert time.monotonic() < until, left
+        time.sleep(0.1)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(project: Project) -> Iterator[None]:
+    yield
+    for process in processes_of(project):
+        os.kill(process, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_stops_everything_and_leaves_nothing(project: Project, number: signal.Signals) -> None:
+    process = project.start(*SMOKE)
+    wait_for_training(project, process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, output
+    assert processes_of(project) == {}
+    assert "the same command goes on from there" in output
+    assert "Traceback" not in output
+    logs = [path.read_text() for path in (project.root / "build" / "smoke" / "logs").glob("train-*.log")]
+    assert any(
+        re.search(r"stopped in epoch \d of 5; (goes on from the end|starts again)", log) for log in logs
+    )
+    assert not list((project.root / "runs").rglob("progress.json"))
+
+
+@pytest.mark.parametrize("victim", ["gon.cli run", "-m snakemake"])
+def test_what_a_killed_process_started_ends_too_and_the_next_start_goes_on(
+    project: Project, victim: str
+) -> None:
+    process = project.start(*SMOKE)
+    wait_for_training(project, process)
+    (number,) = [pid for pid, command in processes_of(project).items() if victim in command]
+    os.kill(number, signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    wait_for_silence(project)
+    assert process.returncode == (-signal.SIGKILL if number == process.pid else 1), output
+
+
+def test_a_second_start_says_who_is_at_work_and_harms_nothing(project: Project) -> None:
+    first = project.start(*SMOKE)
+    wait_for_training(project, first)
+    second = project.gon(*SMOKE, status=1)
+    assert re.fullmatch(
+        rf"error: .* is at work already: process {first.pid} on .*, since \d{{4}}-.*kill {first.pid}\n",
+        second,
+    )
+    output, _ = first.communicate()
+    assert first.returncode == 0, output
+    assert output.splitlines()[-2].startswith("page: ")
+    wait_for_silence(project)
+
+
+@pytest.mark.parametrize("errand", ["-n", "--dry-run", "--unlock", "--list-rules", "--until=notebook"])
+def test_what_builds_no_report_names_none(project: Project, errand: str) -> None:
+    assert "page: " not in project.gon(*SMOKE, "--", errand)
+
+
+def test_a_lock_and_unfinished_files_of_killed_processes_do_no_harm(project: Project) -> None:
+    """What an older Snakemake, a training and a report leave behind when they are killed."""
+    locks = project.root / ".snakemake" / "locks"
+    locks.mkdir(exist_ok=True)
+    (locks / "0.output.lock").write_text("report-smoke/index.html\n")
+    run = next((project.root / "runs" / "smoke").glob("*/epochs-5.json")).parent
+    left = [
+        run / ".checkpoint.pt.abc.unfinished",
+        project.root / ".report-smoke-abc",
+        project.root / "build" / "tmp" / "abc",
+    ]
+    left[0].write_text("half")
+    left[1].mkdir()
+    left[2].write_text("half")
+    (run / "epochs-5.json").unlink()
+    shutil.rmtree(project.root / "build" / "smoke")
+    shutil.rmtree(project.root / "report-smoke")
+    output = project.gon(*SMOKE)
+    assert output.splitlines()[-2].startswith("page: ")
+    assert [path for path in left if path.exists()] == []
