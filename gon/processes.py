@@ -52,6 +52,7 @@ def own_world() -> None:
         PYTHONNOUSERSITE="1",
         PYTHONUTF8="1",
         LC_ALL="en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8",
+        XDG_CACHE_HOME=str(CACHE),  # Snakemake's
         MPLBACKEND="agg",
         MPLCONFIGDIR=str(CACHE / "matplotlib"),
         IPYTHONDIR=str(CACHE / "ipython"),

@@ -21,7 +21,7 @@ from gon.claims.formats import change, number
 from gon.claims.measuring import frame_of
 from gon.claims.results import read_result, write_result
 from gon.claims.study import load_study
-from gon.files import sealed
+from gon.files import PROJECT, sealed
 from gon.runs.store import RunStore
 from gon.spec import RunSpec
 

@@ -63,11 +63,6 @@ class Report:
         return max((e for s in self.sections if (e := s.params.published.epochs)), default=None)
 
     @property
-    def failed(self) -> list[Section]:
-        """The claims that could not be finished."""
-        return [section for section in self.sections if section.failure]
-
-    @property
     def verdicts(self) -> list[tuple[Section, Verdict]]:
         """Every verdict with its claim."""
         return [(section, verdict) for section in self.sections for verdict in section.verdicts]
@@ -183,10 +178,8 @@ class Report:
         """The questions of the first lines, each with the first verdict of its rules that is decided."""
         found = []
         for section in self.sections:
-            if section.failure:
-                continue
             verdicts = {verdict.rule.name: verdict for verdict in section.verdicts}
-            for headline in section.params.headlines:
+            for headline in () if section.failure else section.params.headlines:
                 named = [verdicts[rule] for rule in headline.rules]
                 decided = (v for v in named if v.outcome not in ("inconclusive", "not attempted"))
                 found.append((section, headline, next(decided, named[0])))
