@@ -75,6 +75,19 @@ class Project:
         assert process.returncode == status, output
         return output
 
+    def processes(self) -> dict[int, str]:
+        """Those whose environment takes code from the copy: number to command line. Linux only."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (folder / "environ").read_bytes().split(b"\0")
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:  # it has ended
+                continue
+            if f"PYTHONPATH={self.root}".encode() in environment:
+                found[int(folder.name)] = command
+        return found
+
     def result(self, claim: str) -> dict[str, object]:
         """The result of a claim at smoke."""
         path = self.root / "build" / "smoke" / "claims" / claim / "result.json"

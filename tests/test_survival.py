@@ -25,20 +25,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(tmp_path_factory.mktemp("project"), claims=("two_step",))
 
 
-def processes_of(project: Project) -> dict[int, str]:
-    """Those whose environment takes code from the copy: id to command line. Zombies have none."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (folder / "environ").read_bytes().split(b"\0")
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:  # it has ended
-            continue
-        if f"PYTHONPATH={project.root}".encode() in environment:
-            found[int(folder.name)] = command
-    return found
-
-
 def wait_for_training(project: Project, process: subprocess.Popen[str]) -> None:
     """Wait until a training is under way."""
     while not any((project.root / "runs" / "smoke").glob("*/progress.json")):
@@ -49,7 +35,7 @@ def wait_for_training(project: Project, process: subprocess.Popen[str]) -> None:
 def wait_for_silence(project: Project) -> None:
     """Wait until no process of the copy is left; the test's own limit says when that is too long."""
     until = time.monotonic() + 30
-    while left := processes_of(project):
+    while left := project.processes():
         assert time.monotonic() < until, left
         time.sleep(0.1)
 
@@ -57,7 +43,7 @@ def wait_for_silence(project: Project) -> None:
 @pytest.fixture(autouse=True)
 def nothing_left(project: Project) -> Iterator[None]:
     yield
-    for process in processes_of(project):
+    for process in project.processes():
         os.kill(process, signal.SIGKILL)
 
 
@@ -68,7 +54,7 @@ def test_a_signal_stops_everything_and_leaves_nothing(project: Project, number: 
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number, output
-    assert processes_of(project) == {}
+    assert project.processes() == {}
     assert "the same command goes on from there" in output
     assert "Traceback" not in output
     logs = [path.read_text() for path in (project.root / "build" / "smoke" / "logs").glob("train-*.log")]
@@ -84,7 +70,7 @@ def test_what_a_killed_process_started_ends_too_and_the_next_start_goes_on(
 ) -> None:
     process = project.start(*SMOKE)
     wait_for_training(project, process)
-    (number,) = [pid for pid, command in processes_of(project).items() if victim in command]
+    (number,) = [pid for pid, command in project.processes().items() if victim in command]
     os.kill(number, signal.SIGKILL)
     output, _ = process.communicate(timeout=60)
     wait_for_silence(project)

@@ -16,7 +16,16 @@ from gon.claims.ledger import read_ledger
 from gon.claims.study import Study
 from gon.errors import GonError
 from gon.files import PROJECT, make_folder, scratch_folder, sync_folder
-from gon.reporting.changes import EARLIER, LOOKS, SUMMARY, changes, earlier_than, looks_of, summary_of
+from gon.reporting.changes import (
+    EARLIER,
+    LOOKS,
+    SUMMARY,
+    changes,
+    earlier_than,
+    looks_of,
+    read_summary,
+    summary_of,
+)
 from gon.reporting.notebook import pictures, render_notebook
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
 from gon.reporting.page import render_page
@@ -68,9 +77,12 @@ def build_report(
         If a result or notebook cannot be read, or the folder cannot be written to; names it.
     """
     report = collect_report(study, results, notebooks)
-    now = summary_of(report)
-    before = earlier_than(now, earlier or output)
-    looks = looks_of(report, earlier or output)
+    now, last = summary_of(report), earlier or output
+    before, looks = earlier_than(now, last), looks_of(report, last)
+    summaries = {SUMMARY: now, EARLIER: before}
+    if any(section.failure for section in report.sections):
+        # What a claim gave before it failed is compared with what it gives once it does not.
+        summaries, before = {name: read_summary(last / "data" / name) for name in summaries}, None
     report = dataclasses.replace(
         report, changes=tuple(changes(before, now)) if before else (), looks=looks, locked=_locked()
     )
@@ -89,7 +101,7 @@ def build_report(
                     report, workflow=drawing.with_suffix(".svg"), edges=tuple(graph.edges)
                 )
             make_folder(new / "data")
-            for name, summary in ((SUMMARY, now), (EARLIER, before), (LOOKS, looks)):
+            for name, summary in {**summaries, LOOKS: looks}.items():
                 if summary:
                     (new / "data" / name).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
             report = dataclasses.replace(report, pictures=tuple(_pictures(notebooks, new / "data")))

@@ -161,7 +161,8 @@ def _contents(report: Report) -> Iterator[tuple[str, str, Mapping[str, Column] |
     for drawing, alt in report.pictures:
         yield drawing.name, f"Drawing: {alt}", None
     yield "study.json", "The budget, and what was changed by hand", None
-    yield SUMMARY, "The numbers and verdicts of this report in short", None
+    if not any(section.failure for section in report.sections):
+        yield SUMMARY, "The numbers and verdicts of this report in short", None
     if report.changes:
         yield EARLIER, "Those of the last report that said something else", None
     for section in report.sections:
