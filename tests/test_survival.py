@@ -5,12 +5,18 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from project import Project
+
+from gon.files import PROJECT
+
+sys.path.append(str(PROJECT / "benchmarks"))
+import soak  # noqa: E402
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -116,3 +122,8 @@ def test_a_lock_and_unfinished_files_of_killed_processes_do_no_harm(project: Pro
     output = project.gon(*SMOKE)
     assert output.splitlines()[-2].startswith("page: ")
     assert [path for path in left if path.exists()] == []
+
+
+@pytest.mark.timeout(8 * 3600)  # each wait in it has a limit of its own
+def test_what_is_killed_at_random_ends_like_what_is_not(tmp_path: Path, long: bool) -> None:
+    assert soak.soak(tmp_path, kills=200 if long else 5, seed=time.time_ns()) == []

@@ -177,6 +177,10 @@ fill_environment() {
     base=$(find_python) || return 1
     say "making .venv with $("$base" --version 2>&1) ($base)"
     mkdir "$venv/tmp" && "$base" -m venv "$venv" >&2 || return 1
+    local cache=${UV_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/}/.cache}/uv}
+    if ! mkdir -p "$cache" 2>/dev/null || [ ! -w "$cache" ]; then
+        export UV_CACHE_DIR=$venv/tmp/uv
+    fi
     if [ "$("$project/.venv/bin/uv" --version 2>/dev/null | cut -d' ' -f2)" = $UV_PINNED ]; then
         cp "$project/.venv/bin/uv" "$venv/bin/uv" || return 1
     else
