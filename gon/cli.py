@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import os
 import random
 import shlex
 import signal
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gon.catalogue import DATASETS, EVALUATIONS, EXPLANATIONS
 from gon.errors import GonError, UsageError
-from gon.processes import Stopped, end_with_parent, own_world, stoppable
+from gon.processes import Stopped, end_with_parent, own_world, say_no_more, stoppable
 from gon.runs.provenance import available_cores
 from gon.runs.store import RunStore
 from gon.spec import RunSpec
@@ -46,28 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     except Stopped as stop:
-        said = ["stopped; finished work is kept, and the same command goes on from there", *notes(stop)]
+        said = [
+            "stopped; finished work is kept, and the same command goes on from there",
+            *getattr(stop, "__notes__", []),
+        ]
         try:
             print("\n".join(said), file=sys.stderr, flush=True)
         except OSError:  # the terminal is closed
-            _say_no_more()
+            say_no_more()
         return 128 + stop.number
     except BrokenPipeError:  # `| head`, which has seen enough
-        _say_no_more()
+        say_no_more()
         return 128 + signal.SIGPIPE
     return status
-
-
-def notes(error: BaseException) -> list[str]:
-    """What was noted of an error on its way."""
-    return getattr(error, "__notes__", [])
-
-
-def _say_no_more() -> None:
-    """Let what is still to be printed go nowhere, since nobody is there to read it."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
 
 
 class _Parser(argparse.ArgumentParser):

@@ -197,3 +197,10 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in zip(heard, before, strict=True):
             signal.signal(number, handler)
+
+
+def say_no_more() -> None:
+    """Let what is still to be printed go nowhere, since nobody is there to read it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import nbformat
@@ -79,10 +80,11 @@ def build_report(
     report = collect_report(study, results, notebooks)
     now, last = summary_of(report), earlier or output
     before, looks = earlier_than(now, last), looks_of(report, last)
-    summaries = {SUMMARY: now, EARLIER: before}
+    kept: dict[str, Any] = {SUMMARY: now, EARLIER: before, LOOKS: looks}
     if any(section.failure for section in report.sections):
-        # What a claim gave before it failed is compared with what it gives once it does not.
-        summaries, before = {name: read_summary(last / "data" / name) for name in summaries}, None
+        # The next whole report is compared with the last whole one.
+        kept = {name: read_summary(last / "data" / name) for name in (SUMMARY, EARLIER)}
+        kept[LOOKS], before = looks_of(dataclasses.replace(report, sections=()), last), None
     report = dataclasses.replace(
         report, changes=tuple(changes(before, now)) if before else (), looks=looks, locked=_locked()
     )
@@ -101,7 +103,7 @@ def build_report(
                     report, workflow=drawing.with_suffix(".svg"), edges=tuple(graph.edges)
                 )
             make_folder(new / "data")
-            for name, summary in {**summaries, LOOKS: looks}.items():
+            for name, summary in kept.items():
                 if summary:
                     (new / "data" / name).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
             report = dataclasses.replace(report, pictures=tuple(_pictures(notebooks, new / "data")))
