@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from project import Project
 
+from gon.data.prepared import data_dir
 from gon.files import PROJECT
 
 sys.path.append(str(PROJECT / "benchmarks"))
@@ -122,6 +123,38 @@ def test_a_lock_and_unfinished_files_of_killed_processes_do_no_harm(project: Pro
     output = project.gon(*SMOKE)
     assert output.splitlines()[-2].startswith("page: ")
     assert [path for path in left if path.exists()] == []
+
+
+def test_a_data_set_that_cannot_be_had_fails_its_claims_only(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", claims=("two_step", "latent_size"))
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "mnist").symlink_to(data_dir() / "mnist")
+    nowhere = {f"{name}_proxy": "http://127.0.0.1:9" for name in ("http", "https", "HTTP", "HTTPS")}
+    process = project.start(*SMOKE, env={**project.environment, **nowhere, "GON_DATA_DIR": str(data)})
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert output.splitlines()[-1].endswith("report-smoke/index.html, where latent_size failed"), output
+    page = project.page()
+    assert "the data set fashion-mnist cannot be had: Fashion-MNIST cannot be had" in page
+    assert 'id="claim-two_step-figure-figure_2"' in page
+    # Its runs on the data set that is there are trained.
+    labels = [path.read_text() for path in (project.root / "build" / "smoke" / "logs").glob("train-*.log")]
+    assert any("MNIST, latent 256" in label for label in labels)
+
+
+def test_a_kernel_that_is_killed_is_named_and_the_next_start_goes_on(project: Project) -> None:
+    shutil.rmtree(project.root / "build")
+    process = project.start(*SMOKE)
+    while not (kernels := [n for n, command in project.processes().items() if "ipykernel" in command]):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    for kernel in kernels:
+        os.kill(kernel, signal.SIGKILL)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "its kernel was killed" in output and "Traceback" not in output
+    project.gon(*SMOKE)
 
 
 @pytest.mark.timeout(8 * 3600)  # each wait in it has a limit of its own
