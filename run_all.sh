@@ -1,7 +1,16 @@
 #!/usr/bin/env bash
 # Everything from one command: environment, data, training, notebooks, report.
+if [ -z "${BASH_VERSION:-}" ]; then
+    echo "run_all.sh is a script for bash: start it by ./run_all.sh or by bash run_all.sh" >&2
+    exit 2
+fi
 set -euo pipefail
-project=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+unset CDPATH
+script=${BASH_SOURCE[0]}
+while [ -L "$script" ]; do
+    script=$(cd -P "$(dirname "$script")" && readlink "$script" | sed "s|^[^/]|$PWD/&|")
+done
+project=$(cd -P "$(dirname "$script")" && pwd -P)
 
 usage() {
     cat <<'END'

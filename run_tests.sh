@@ -1,7 +1,16 @@
 #!/usr/bin/env bash
 # All checks from one command: style, types, tests.
+if [ -z "${BASH_VERSION:-}" ]; then
+    echo "run_tests.sh is a script for bash: start it by ./run_tests.sh or by bash run_tests.sh" >&2
+    exit 2
+fi
 set -euo pipefail
-project=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+unset CDPATH
+script=${BASH_SOURCE[0]}
+while [ -L "$script" ]; do
+    script=$(cd -P "$(dirname "$script")" && readlink "$script" | sed "s|^[^/]|$PWD/&|")
+done
+project=$(cd -P "$(dirname "$script")" && pwd -P)
 
 usage() {
     cat <<'END'
@@ -14,6 +23,7 @@ With arguments, runs only pytest with them. For example:
   ./run_tests.sh --long                the long forms of the tests that have one
   ./run_tests.sh -k data               the tests with "data" in their name
   ./run_tests.sh tests/test_data.py    the tests of one file (paths count from the project's folder)
+  ./run_tests.sh --long                all tests, the soak with 200 kills in place of 5: hours
 
 CHROMIUM names the Chromium or Chrome that the browser tests use, if it is not found by itself.
 END
@@ -69,7 +79,6 @@ elif ! find_browser; then
     fi
 fi
 [ -z "${CHROMIUM:-}" ] || export CHROMIUM
-cd "$project"
 "$python" -m gon.cli data
 
 # As in real runs: one thread per process, so that numbers do not depend on the machine's cores.
@@ -90,7 +99,8 @@ check ruff check .
 check ruff format --check .
 check mypy
 # Test files side by side; their processes have one thread each.
-check pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+cores=$("$python" -c 'from gon.runs.provenance import available_cores; print(min(4, available_cores()))')
+check pytest --numprocesses "$cores" --dist loadfile
 if [ ${#failed[@]} -gt 0 ]; then
     echo "failed: ${failed[*]}"
     exit 1

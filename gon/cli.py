@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import random
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gon.catalogue import DATASETS, EVALUATIONS, EXPLANATIONS
 from gon.errors import GonError, UsageError
+from gon.processes import Stopped, end_with_parent, own_world, say_no_more, stoppable
 from gon.runs.provenance import available_cores
 from gon.runs.store import RunStore
 from gon.spec import RunSpec
@@ -24,16 +26,37 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status: 0, 1 for a failure, 2 for wrong usage."""
+    """Run one command.
+
+    Returns
+    -------
+    int
+        Its exit status: 0, 1 for a failure, 2 for wrong usage, or 128 and the number of the signal that
+        stopped it.
+    """
+    own_world()
+    end_with_parent()
     try:
-        options = build_parser().parse_args(arguments)
-        status: int = options.command(options)
+        with stoppable():
+            options = build_parser().parse_args(arguments)
+            status: int = options.command(options)
+            sys.stdout.flush()
     except GonError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        print("stopped; finished work is kept, and the same command goes on from there", file=sys.stderr)
-        return 130
+    except Stopped as stop:
+        said = [
+            "stopped; finished work is kept, and the same command goes on from there",
+            *getattr(stop, "__notes__", []),
+        ]
+        try:
+            print("\n".join(said), file=sys.stderr, flush=True)
+        except OSError:  # the terminal is closed
+            say_no_more()
+        return 128 + stop.number
+    except BrokenPipeError:  # `| head`, which has seen enough
+        say_no_more()
+        return 128 + signal.SIGPIPE
     return status
 
 

@@ -1,9 +1,11 @@
 """Files that are written whole or not at all, digests, and where the project lies."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -49,15 +51,89 @@ def make_folder(folder: Path) -> None:
         raise GonError(f"{folder}: cannot make the folder ({error.strerror})") from error
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def sync_folder(folder: Path) -> None:
+    """Let what was renamed in a folder last, also if the power fails now."""
+    # Some file systems cannot do it for folders; what was written there is no less whole.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def clear_unfinished(folder: Path, name: str = "*") -> None:
+    """Remove what `whole_file` left behind in processes that were killed.
+
+    Parameters
+    ----------
+    folder
+        Where; the caller holds a lock under which nobody else writes these files.
+    name
+        Of which files, as a pattern.
+    """
+    for path in folder.glob(f".{name}{_UNFINISHED}"):
+        path.unlink(missing_ok=True)
+
+
+_UNFINISHED = ".unfinished"
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A folder to work in, beside what it is for; those of processes that were killed are removed.
+
+    Parameters
+    ----------
+    parent
+        Where it is made; on the file system of what is to be moved out of it.
+    name
+        The beginning of its name, after a dot.
+
+    Raises
+    ------
+    GonError
+        If it cannot be made.
+    """
+    make_folder(parent)
+    for left in parent.glob(f".{name}-*"):
+        with contextlib.suppress(OSError), _held(left):  # a living process holds its own
+            shutil.rmtree(left, ignore_errors=True)
+    try:
+        scratch = tempfile.TemporaryDirectory(dir=parent, prefix=f".{name}-")
+    except OSError as error:
+        raise GonError(f"{parent}: cannot make a folder in it ({error.strerror})") from error
+    with scratch as folder, _held(Path(folder)):
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a lock of the kernel on a folder, which goes with the process; `OSError` if another has it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, content: str | bytes, older: Path | None = None) -> None:
     """Write a file whole or not at all, see `whole_file`."""
-    with whole_file(path) as stream:
+    with whole_file(path, older) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def whole_file(path: Path, older: Path | None = None) -> Iterator[IO[bytes]]:
     """Open a file to write it: a reader sees the old content or the new, never a part.
+
+    Parameters
+    ----------
+    path
+        The file.
+    older
+        Where the old content is kept, in place of what is there; removed if not given.
 
     Raises
     ------
@@ -67,13 +143,18 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     make_folder(path.parent)
     temporary = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED, delete=False
+        ) as stream:
             temporary = Path(stream.name)
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o644)  # temporary files are private; a record is for all that may read the folder
+        if older is not None and path.exists():
+            path.replace(older)
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise GonError(f"{path}: cannot write the file ({error.strerror})") from error
     finally:

@@ -24,6 +24,7 @@ from gon.catalogue import ACTIVATIONS, DATASETS, MILESTONES
 from gon.claims.params import RECORDS, Request
 from gon.claims.study import Study
 from gon.files import PROJECT, make_folder, write_atomically
+from gon.processes import STOP_SIGNALS, child_environment
 from gon.runs.progress import read_progress
 from gon.runs.record import Epoch
 from gon.runs.store import RunStore, read_record
@@ -210,22 +211,24 @@ def train_plan(study: Study, store: RunStore, workers: int, device: str) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 1 if a run failed. The others are trained all the same.
+        Exit status: 0, 1 if a run failed, or 128 and the number of the signal that stopped it. When a run
+        fails, the others are trained all the same.
     """
     to_do = [task for task in tasks(study) if not is_done(task, store)]
     print(f"{len(to_do)} trainings to do, {workers} side by side; store: {store.root}", flush=True)
     os.nice(19)  # and so all that are started
     running: dict[int, tuple[Task, subprocess.Popen[bytes]]] = {}
-    stopping = failed = False
+    stopping, failed = 0, False
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
-        stopping = True
+        stopping = stopping or number
         for _, process in running.values():
             process.terminate()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, stop)
     while running or (to_do and not stopping):
         while to_do and not stopping and len(running) < workers:
             process = _start(to_do[0], store, device)
@@ -241,7 +244,7 @@ def train_plan(study: Study, store: RunStore, workers: int, device: str) -> int:
             print(f"{task.spec.label}, {task.epochs} epochs: {outcome}", flush=True)
     if stopping:
         print("stopped; the same command goes on from the last epoch of each run", flush=True)
-        return 130
+        return 128 + stopping
     return 1 if failed else 0
 
 
@@ -254,7 +257,7 @@ def _start(task: Task, store: RunStore, device: str) -> subprocess.Popen[bytes]:
     make_folder(log.parent)
     command = [sys.executable, "-m", "gon.cli", "train", *task.run.arguments]
     command += ["--epochs", str(task.epochs), "--store", str(store.root), "--device", device]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**child_environment(), "OMP_NUM_THREADS": "1"}
     with log.open("ab") as stream:
         return subprocess.Popen(command, cwd=PROJECT, stdout=stream, stderr=stream, env=environment)
 

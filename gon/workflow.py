@@ -1,20 +1,25 @@
 """One command for everything: hand a study to Snakemake, and say where the report is."""
 
+import contextlib
+import datetime
+import fcntl
 import json
 import os
-import signal
-import subprocess
+import platform
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gon.catalogue import DATASETS
+from gon.catalogue import DATASETS, EXPLANATIONS
 from gon.claims.execution import check_parameters
+from gon.claims.failures import failures_of, keep_failure, result_folder
 from gon.claims.study import Study
 from gon.data import prepared as data
 from gon.data.acquire import ensure
 from gon.errors import GonError
-from gon.files import PROJECT, write_atomically
+from gon.files import PROJECT, make_folder, write_atomically
+from gon.processes import own_temporary_folder, run_tree
 
 
 def run(study: Study, cores: int, device: str, snakemake_options: Sequence[str]) -> int:
@@ -40,7 +45,15 @@ def run(study: Study, cores: int, device: str, snakemake_options: Sequence[str])
     ------
     UsageError
         If a value is not allowed; before anything is run.
+    GonError
+        If another command is at work in the project.
     """
+    with _alone() as lock:
+        own_temporary_folder()
+        return _run(study, cores, device, snakemake_options, lock)
+
+
+def _run(study: Study, cores: int, device: str, snakemake_options: Sequence[str], lock: int) -> int:
     if device != "cpu":  # torch is only loaded to ask for what is not always there
         from gon.runs.process import require_device
 
@@ -63,24 +76,109 @@ def run(study: Study, cores: int, device: str, snakemake_options: Sequence[str])
         present = sum(store.has(planned.spec, planned.epochs) for planned in plan)
         runs = f"{len(plan)} runs of {budget.epochs} epoch(s), {present} of them present"
     print(runs, flush=True)
+    page = PROJECT / budget.report / "index.html"
+    before, started = _version(page), time.time()
+    status = run_tree(_command(study, cores, device, snakemake_options), lock)
+    if status == 1 and not {option.partition("=")[0] for option in snakemake_options} & _IN_PART:
+        _report_the_rest(study, started, lock)
+    # What goes to Snakemake may ask for other things than a report.
+    if status == 0 and (not snakemake_options or _version(page) != before):
+        print(f"page:  {page}\nPDF:   {page.with_name('report.pdf')}")
+    return 1 if status else 0
+
+
+_IN_PART = {"--until", "-U", "--omit-from", "-O"}
+"""Options of Snakemake by which a report is not asked for."""
+
+
+def _report_the_rest(study: Study, since: float, lock: int) -> None:
+    """Make the report where a claim failed, which the engine leaves undone: it shows that claim as failed."""
+    failures, budget = failures_of(study, since), study.budget
+    if not failures:
+        return
+    failed = [failure.claim for failure in failures]
+    folders = [keep_failure(study, failure) for failure in failures]
+    whole = [result_folder(study, claim.name) for claim in study.claims if claim.name not in failed]
+    names = [*EXPLANATIONS, *(folder.name for folder in whole)]
+    notebooks = [path for name in names if (path := budget.build / "notebooks" / f"{name}.ipynb").exists()]
+    graph, output = budget.build / "workflow.dot", PROJECT / budget.report
+    command = [sys.executable, "-m", "gon.cli", "report", *whole, *folders, "--budget", budget.name]
+    command += [word for text in budget.overrides for word in ("--set", text)]
+    command += [
+        "--notebooks",
+        *notebooks,
+        *(["--workflow", graph] if graph.exists() else []),
+        "--output",
+        output,
+    ]
+    if run_tree([str(word) for word in command], lock) == 0:
+        print(f"page:  {output / 'index.html'}, where {' and '.join(failed)} failed")
+
+
+def _version(path: Path) -> int | None:
+    """Tells a file from what lay there before; None if there is none."""
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
+def _command(study: Study, cores: int, device: str, snakemake_options: Sequence[str]) -> list[str]:
+    """How Snakemake is started."""
+    budget = study.budget
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "Snakefile")]
     command += ["--directory", str(PROJECT), "--cores", str(cores), "--logger", "gon"]
-    command += ["--rerun-incomplete", "--printshellcmds"]
+    # What does not depend on a job that failed is made all the same.
+    command.append("--keep-going")
+    # The engine's own lock outlives a process that is killed; `_alone` holds one that does not.
+    command += ["--rerun-incomplete", "--printshellcmds", "--nolock"]
     # Neither a comment in the Snakefile nor a new environment may train anything again: what
     # determines a run is in its digest, and what a page depends on is among its rule's inputs.
     command += ["--rerun-triggers", "mtime", "input", "params"]
     overrides = json.dumps(budget.overrides)
     command += ["--config", f"budget={budget.name}", f"overrides={overrides}", f"device={device}"]
-    # One thread per process: two such trainings do more than one of two threads.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-    process = subprocess.Popen([*command, *snakemake_options], env=environment)
-    # A Ctrl-C reaches Snakemake too; wait until its jobs have stopped.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    status = process.wait()
-    if status == 0 and not {"-n", "--dry-run", "--dryrun"} & set(snakemake_options):
-        report = PROJECT / budget.report
-        print(f"page:  {report / 'index.html'}\nPDF:   {report / 'report.pdf'}")
-    return 1 if status else 0
+    return [*command, *snakemake_options]
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[int]:
+    """Hold the project, so that one command works in it at a time. The lock goes with the processes.
+
+    Raises
+    ------
+    GonError
+        If another one is at work; says which, and since when.
+    """
+    path = PROJECT / "build" / ".lock"
+    make_folder(path.parent)
+    try:
+        stream = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise GonError(f"{path}: cannot write the file ({error.strerror})") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            process, since, host = (stream.read().splitlines() + ["", "", ""])[:3]
+            if host != platform.node() or not process.isdecimal() or _lives(int(process)):
+                raise GonError(
+                    f"{PROJECT} is at work already: process {process} on {host}, since {since}. Let it "
+                    f"end, or stop it: kill {process}"
+                ) from None
+            print(f"process {process} was killed; waiting until what it started has ended", flush=True)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        stream.truncate(0)
+        stream.write(f"{os.getpid()}\n{datetime.datetime.now():%Y-%m-%d %H:%M:%S}\n{platform.node()}\n")
+        stream.flush()
+        yield stream.fileno()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another person's
+        return True
+    return True
 
 
 def _try_to_get(name: str) -> None:

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gon"
 LAYERS = (
     {"errors", "catalogue"},
     {"files", "spec"},
-    {"data", "science"},
+    {"data", "science", "processes"},
     {"runs"},
     {"claims"},
     {"reporting"},

@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import time
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -120,11 +123,16 @@ def test_help_from_another_folder_needs_no_environment(
 # The set-up, with stand-ins for the programs that it uses
 
 
-def set_up(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the set-up for a project in a folder of its own."""
-    script = 'set -euo pipefail; . "$project/tools/setup_environment.sh"; '
-    script += 'setup_environment requirements.lock; echo "python=$python"; '
-    script += 'echo "data=${GON_DATA_DIR:-}"'
+SET_UP = """set -euo pipefail
+. "$project/tools/setup_environment.sh"
+setup_environment requirements.lock
+echo "python=$python"
+echo "data=${GON_DATA_DIR:-}"
+"""
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """What the set-up of a project sees: nothing that was chosen for this one."""
     chosen = (
         "VIRTUAL_ENV",
         "CONDA_PREFIX",
@@ -134,13 +142,18 @@ def set_up(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]
         "GON_DATA_DIR",
     )
     inherited = {key: value for key, value in os.environ.items() if key not in chosen}
+    return {**inherited, "project": str(folder)}
+
+
+def set_up(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the set-up for a project in a folder of its own."""
     return subprocess.run(
-        ["bash", "-c", script],
+        ["bash", "-c", SET_UP],
         capture_output=True,
         text=True,
         check=False,
         cwd="/",
-        env={**inherited, "project": str(folder), **environment},
+        env={**environment_of(folder), **environment},
     )
 
 
@@ -209,13 +222,111 @@ def test_set_up_that_fails_says_so_and_is_tried_again(checkout: Path, venv: Path
     assert set_up(checkout).returncode == 0
 
 
-def test_interrupted_set_up_starts_over(checkout: Path, venv: Path) -> None:
-    (venv / ".setting-up").touch()
-    done = set_up(checkout, PIP_INDEX_URL="http://127.0.0.1:9/", PIP_RETRIES="0", PIP_NO_INDEX="1")
-    assert "interrupted: making .venv anew" in done.stderr
-    assert "getting uv" in done.stderr
-    assert done.returncode == 1
-    assert (venv / ".setting-up").exists()
+def test_what_a_killed_set_up_left_is_removed(checkout: Path, venv: Path) -> None:
+    left = checkout / ".venvs" / "abcdef"
+    left.mkdir(parents=True)
+    assert set_up(checkout).returncode == 0
+    assert not left.exists()
+    assert venv.is_symlink() and [venv.resolve()] == list((checkout / ".venvs").iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_stops_the_set_up_and_keeps_what_worked(
+    checkout: Path, venv: Path, number: signal.Signals
+) -> None:
+    uv = venv / "bin" / "uv"
+    uv.write_text(uv.read_text().replace("case", f'echo $$ > "{checkout}/pid"; exec sleep 1000; case', 1))
+    process = subprocess.Popen(
+        ["bash", "-c", SET_UP],
+        env=environment_of(checkout),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while not (checkout / "pid").exists() or not (checkout / "pid").read_text():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + number, said
+    assert "stopped; the same command tries again" in said
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.kill(int((checkout / "pid").read_text()), 0)
+            time.sleep(0.05)
+    assert uv.exists() and not venv.is_symlink()
+
+
+FOREIGN = {
+    "PYTHONSTARTUP": "x",
+    "PYTHONHOME": "/nowhere",
+    "PYTHONPATH": "/nowhere",
+    "PIP_TARGET": "/nowhere",
+    "PIP_USER": "1",
+    "UV_TARGET": "/nowhere",
+    "MPLBACKEND": "tkagg",
+    "MATPLOTLIBRC": "/nowhere",
+    "IPYTHONDIR": "/nowhere",
+    "JUPYTER_PATH": "/nowhere",
+    "SNAKEMAKE_PROFILE": "/nowhere",
+    "GIT_DIR": "/nowhere",
+    "LC_ALL": "tr_TR.UTF-8",
+    "CDPATH": "/tmp",
+}
+
+
+def test_the_command_has_a_world_of_its_own_by_whichever_path(checkout: Path, venv: Path) -> None:
+    """A stand-in for the project's code says where it runs; the caller's folder and settings are others'."""
+    (checkout / "run_all.sh").write_text((PROJECT / "run_all.sh").read_text())
+    (checkout / "gon").mkdir()
+    (checkout / "gon" / "cli.py").write_text(
+        "import json, os, random, sys\n"
+        "print(json.dumps([os.getcwd(), random.__file__, sys.argv[1:], os.umask(0), dict(os.environ)]))\n"
+    )
+    elsewhere = checkout.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "random.py").write_text("raise SystemExit('the caller's code is run')")
+    link, script = checkout.parent / "link", checkout.parent / "script"
+    link.symlink_to(checkout)
+    script.symlink_to(Path(checkout.name) / "run_all.sh")
+    made = []
+    for start in (link / "run_all.sh", checkout / "run_all.sh", script):
+        done = subprocess.run(
+            ["bash", start, "--budget", "smoke"],
+            cwd=elsewhere,
+            env={**environment_of(checkout), **FOREIGN, "GON_RUNS_DIR": "runs"},
+            capture_output=True,
+            text=True,
+            check=True,
+            umask=0o077,
+        )
+        folder, random, arguments, umask, seen = json.loads(done.stdout)
+        assert (folder, arguments, umask) == (str(checkout), ["run", "--budget", "smoke"], 0o022)
+        assert Path(random).parent == Path(json.__file__).parent.parent
+        kept = {key: value for key, value in FOREIGN.items() if seen.get(key) == value}
+        assert kept == {}
+        assert seen["PYTHONPATH"] == str(checkout)
+        assert seen["GON_RUNS_DIR"] == str(elsewhere / "runs")
+        made.append("making .venv" in done.stderr)
+    assert made == [True, False, False]
+
+
+@pytest.mark.parametrize("script", ["run_all.sh", "run_tests.sh"])
+def test_a_start_by_sh_is_a_clear_line(script: str, tmp_path: Path) -> None:
+    """As a shell reads it that knows no bash; where sh is bash itself, everything works."""
+    dash = shutil.which("dash")
+    if dash is None:
+        pytest.skip("no shell but bash is here")
+    done = subprocess.run([dash, PROJECT / script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{script} is a script for bash: start it by ./{script} or by bash {script}\n"
+
+
+def test_lines_end_alike_in_every_clone() -> None:
+    command = ["git", "-C", str(PROJECT), "check-attr", "eol", "text", "--", "run_all.sh", "a.npz"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "run_all.sh: eol: lf" in said and "a.npz: text: unset" in said
 
 
 def test_cpu_build_is_taken_where_it_can_be_had(checkout: Path, venv: Path) -> None:
@@ -229,7 +340,7 @@ def test_without_cpu_build_the_ordinary_one_is_taken(checkout: Path, venv: Path)
     done = set_up(checkout, CPU_BUILD="1")
     assert done.returncode == 0
     assert "torch-backend" not in calls(checkout)[-2]
-    assert f"-r {checkout}/requirements.lock" in calls(checkout)[-2]
+    assert "-r requirements.lock" in calls(checkout)[-2]
 
 
 def test_local_cpu_build_is_found(checkout: Path, venv: Path) -> None:
@@ -271,7 +382,7 @@ def test_active_environment_that_has_everything_is_used(checkout: Path, tmp_path
 def test_no_fit_python_is_a_clear_error(checkout: Path, tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("bash", "cat", "cksum", "mkdir", "touch", "rm", "sed", "uname", "cut", "grep", "awk"):
+    for name in ("bash", "cat", "cksum", "mkdir", "mktemp", "readlink", "rm", "sed", "uname", "cut", "awk"):
         for folder in ("/usr/bin", "/bin"):
             if Path(folder, name).exists():
                 (programs / name).symlink_to(Path(folder, name))

@@ -2,11 +2,8 @@
 
 import dataclasses
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 from browser import DESKTOP, check_page, chromium, homeless_numbers, open_browser, open_page
 from bs4 import BeautifulSoup
 from narrow import there
+from project import Project
 
 from gon.claims.deviations import load_deviations
 from gon.claims.executed import seal_notebook
@@ -23,52 +21,11 @@ from gon.claims.formats import change, number
 from gon.claims.measuring import frame_of
 from gon.claims.results import read_result, write_result
 from gon.claims.study import load_study
-from gon.data.prepared import data_dir
 from gon.files import PROJECT, sealed
 from gon.runs.store import RunStore
 from gon.spec import RunSpec
 
 pytestmark = pytest.mark.timeout(900)
-
-
-class Project:
-    """A copy of the project in a folder of its own, on the data of this one."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        files = subprocess.run(
-            ["git", "-C", str(PROJECT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split("\0")
-        for name in filter(None, files):
-            if (PROJECT / name).is_file():
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(PROJECT / name, root / name)
-
-    def gon(self, *arguments: str, status: int = 0) -> str:
-        """Run a command of the copy; returns what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "gon.cli", *arguments],
-            cwd=self.root,
-            env={**os.environ, "PYTHONPATH": str(self.root), "GON_DATA_DIR": str(data_dir())},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == status, done.stdout
-        return done.stdout
-
-    def result(self, claim: str) -> dict[str, object]:
-        """The result of a claim at smoke."""
-        path = self.root / "build" / "smoke" / "claims" / claim / "result.json"
-        return dict(json.loads(path.read_text()))
-
-    def page(self) -> str:
-        """The page's source."""
-        return (self.root / "report-smoke" / "index.html").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +147,20 @@ def two_steps(project: Project) -> RunSpec:
     return spec
 
 
+def failed_claims(project: Project) -> dict[str, str]:
+    """The claims that the page shows as failed, with their errors."""
+    soup = BeautifulSoup(project.page(), "html.parser")
+    failed = {}
+    for link in soup.select("#summary .warning a"):
+        error = there(link.find_next_sibling(class_="given")).get_text()
+        claim = str(link["href"]).removeprefix("#claim-")
+        section = there(soup.find(id=f"claim-{claim}"))
+        assert error in there(section.select_one(".warning")).get_text()
+        assert "./run_all.sh --budget smoke" in section.get_text()
+        failed[claim] = error
+    return failed
+
+
 def verdicts_of(report: Path, claim: str) -> list[tuple[str, str, str]]:
     """Rule, outcome and tendency of each verdict of a claim."""
     table = pd.read_csv(report / "data" / "verdicts.csv")
@@ -207,11 +178,13 @@ def test_a_record_altered_by_hand_is_refused_and_never_used(project: Project) ->
     path.write_text(json.dumps(record, indent=1) + "\n")
     output = project.gon("run", "--budget", "smoke", status=1)
     assert f"{spec.digest}/epochs-5.json: altered after it was written" in output
-    assert project.page() == page
+    assert "1.2345" not in project.page()
+    assert failed_claims(project)["two_step"].startswith("the notebook failed: notebooks/two_step.ipynb")
     verified = project.gon("verify", "--budget", "smoke", "--runs", "1", "--steps", "2", status=1)
     assert f"{spec.digest}/epochs-5.json" in verified and "damaged" in verified
     path.write_text(original)
     project.gon("run", "--budget", "smoke")
+    assert project.page() == page
 
 
 def test_a_record_that_is_another_changes_table_sentence_and_verdict(project: Project) -> None:
@@ -337,14 +310,41 @@ def test_a_fourth_claim_needs_a_notebook_and_a_parameter_file_only(project: Proj
     (project.root / "params" / "claims" / "fourth.yaml").unlink()
 
 
-def test_a_notebook_that_fails_shows_its_error_and_keeps_the_report(project: Project) -> None:
+def test_a_notebook_that_fails_is_shown_as_failed_beside_the_others(project: Project) -> None:
     notebook = project.root / "notebooks" / "two_step.ipynb"
     original, page = notebook.read_text(), project.page()
     notebook.write_text(original.replace("claim.save()", "1 / 0"))
     output = project.gon("run", "--budget", "smoke", status=1)
     assert "ZeroDivisionError" in output
-    assert project.page() == page
+    assert output.splitlines()[-1].endswith("report-smoke/index.html, where two_step failed")
+    assert list(failed_claims(project)) == ["two_step"]
+    assert failed_claims(project)["two_step"].endswith("ZeroDivisionError: division by zero")
+    assert "Traceback" not in project.page() and str(project.root) not in project.page()
+    assert (project.root / "report-smoke" / "report.pdf").exists()
+    # The report is whole: it can be made again from its own folder.
+    again = project.root / "again"
+    project.gon("report", "--again", str(project.root / "report-smoke"), "--output", str(again))
+    assert (again / "index.html").read_text() == project.page()
+    shutil.rmtree(again)
     notebook.write_text(original)
+    project.gon("run", "--budget", "smoke")
+    assert project.page() == page
+
+
+def test_a_training_that_fails_fails_its_claims_only(project: Project) -> None:
+    """No setting that is allowed fails: the code of the copy is broken for one run instead."""
+    path, page = project.root / "gon" / "runs" / "train.py", project.page()
+    original = path.read_text()
+    broken = original.replace(
+        "    prepare_process()\n", "    prepare_process()\n    assert spec.inner_steps < 3\n", 1
+    )
+    path.write_text(broken)
+    output = project.gon("run", "--budget", "smoke", "--set", "two_step.inner_steps=[1,2,3]", status=1)
+    path.write_text(original)
+    assert "AssertionError" in output
+    assert list(failed_claims(project)) == ["two_step"]
+    project.gon("run", "--budget", "smoke")
+    assert project.page() == page
 
 
 def test_a_run_that_diverges_is_recorded_and_shown_as_diverged(project: Project) -> None:
@@ -372,8 +372,10 @@ def test_a_record_cut_short_is_named_and_kept(project: Project) -> None:
         output = project.gon("run", "--budget", "smoke", status=1)
         assert f"{digest}/{file}" in output
         assert path.read_bytes() == original[: len(original) // 2]
-        assert project.page() == page
+        assert "latent_size" in failed_claims(project)
         path.write_bytes(original)
+    project.gon("run", "--budget", "smoke")
+    assert project.page() == page
 
 
 def test_a_report_folder_that_cannot_be_written_is_named(project: Project) -> None:

@@ -462,6 +462,30 @@ def test_a_damaged_checkpoint_is_named_and_kept(
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("damage", ["cut", "flip", "missing"])
+def test_the_checkpoint_before_is_used_where_the_last_one_is_damaged(
+    mnist: data.PreparedImages, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    """The newest is of a recorded epoch, whose checkpoint's digest the record holds."""
+    through, store = RunStore(tmp_path / "through"), RunStore(tmp_path / "store")
+    train(SMOKE, 7, through)
+    train(SMOKE, 5, store)
+    record, path = store.record_path(SMOKE, 5).read_bytes(), store.checkpoint_path(SMOKE)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "missing":  # killed between two renames
+        path.unlink()
+    else:
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    train(SMOKE, 6, store)
+    said = capsys.readouterr().err
+    assert ("goes on from the checkpoint before, after epoch 4" in said) == (damage != "missing")
+    assert store.record_path(SMOKE, 5).read_bytes() == record
+    train(SMOKE, 7, store)
+    assert store.load(SMOKE, 7).trajectory == through.load(SMOKE, 7).trajectory
+    assert store.load_steps(SMOKE, 7).tobytes() == through.load_steps(SMOKE, 7).tobytes()
+
+
 def test_a_run_whose_loss_is_not_finite_is_recorded_as_diverged(
     mnist: data.PreparedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

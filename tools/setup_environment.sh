@@ -3,7 +3,11 @@
 # Sourced by run_all.sh and run_tests.sh, with the project's folder in $project. After
 # "setup_environment FILE.lock", $python is a Python with all that the lock pins, and the project
 # itself, installed: an active environment that satisfies the lock, or the project's own .venv,
-# made or completed here where necessary.
+# made here where necessary. The current folder is then the project's, and the environment's
+# variables those of "own_world".
+#
+# .venv is a link into .venvs/: a new environment is made beside the old one, which stays as it is
+# until the new one is complete. It is never changed.
 #
 # Works with bash 3.2 (macOS). Returns 1, with the reason on stderr, if it cannot be done.
 
@@ -14,35 +18,77 @@ set -o pipefail
 
 say() { echo "[setup] $*" >&2; }
 
+# Paths that were given from the current folder must mean the same from the project's.
+absolute() {
+    case ${!1:-/} in
+        /* | "~"*) ;;
+        *) export "$1=$PWD/${!1}" ;;
+    esac
+}
+
+# Nothing of the person's settings of Python, its libraries and git reaches what is started here, but
+# where packages come from. (gon/processes.py does the same for what is started without this script.)
+own_world() {
+    local name
+    absolute GON_DATA_DIR
+    absolute GON_RUNS_DIR
+    for name in $(compgen -e); do
+        case $name in
+            PIP_INDEX_URL | PIP_EXTRA_INDEX_URL | PIP_FIND_LINKS | PIP_NO_INDEX | PIP_TRUSTED_HOST | PIP_CERT | \
+                PIP_CLIENT_CERT | PIP_PROXY | PIP_RETRIES | PIP_TIMEOUT | PIP_DEFAULT_TIMEOUT | PIP_CACHE_DIR | \
+                PIP_CONFIG_FILE | PIP_KEYRING_PROVIDER) ;;
+            UV_DEFAULT_INDEX | UV_INDEX | UV_INDEX_URL | UV_EXTRA_INDEX_URL | UV_FIND_LINKS | UV_NO_INDEX | \
+                UV_OFFLINE | UV_CACHE_DIR | UV_HTTP_* | UV_NATIVE_TLS | UV_SYSTEM_CERTS | UV_INSECURE_HOST | \
+                UV_KEYRING_PROVIDER | UV_LINK_MODE | UV_CONCURRENT_*) ;;
+            PIP_* | UV_* | PYTHON* | MPL* | MATPLOTLIB* | IPYTHON* | JUPYTER_* | SNAKEMAKE_* | GIT_* | LANG | \
+                LANGUAGE | LC_*) unset "$name" ;;
+        esac
+    done
+    export PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_DISABLE_PIP_VERSION_CHECK=1 # also against a file of settings
+    export PYTHONPATH="$project" PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 PYTHONUTF8=1
+    LC_ALL=$([ "$(uname -s)" = Darwin ] && echo en_US.UTF-8 || echo C.UTF-8)
+    export LC_ALL
+    umask 022
+    cd "$project" || return 1
+}
+
 # setup_environment LOCK: sets $python.
 setup_environment() {
-    local lock=$1
-    # Programs are started in several folders: a relative path would mean another one in each.
-    case ${GON_DATA_DIR:-/} in
-        /* | "~"*) ;;
-        *) export GON_DATA_DIR=$PWD/$GON_DATA_DIR ;;
-    esac
+    local lock=$1 work number name
+    own_world || return 1
     if use_active_environment "$lock"; then
         return 0
     fi
     python=$project/.venv/bin/python
-    # In our own .venv modules are kept compiled, whatever is usual here: a run starts dozens of
-    # processes, and without this each would compile torch anew, for some seconds.
-    unset PYTHONDONTWRITEBYTECODE
     if is_ready "$lock"; then
         return 0
     fi
-    # One set-up at a time in one checkout. The lock is on the folder itself: no file stays behind.
+    # In a group of its own, so that all of it ends when this script is told to.
+    set -m
+    prepare_environment "$lock" &
+    work=$!
+    set +m
+    for name in INT:130 TERM:143 HUP:129; do
+        number=${name#*:}
+        trap "kill -TERM -- -$work 2>/dev/null; say 'stopped; the same command tries again'; exit $number" "${name%:*}"
+    done
+    if ! wait "$work"; then
+        say "the environment could not be set up; the lines above say why. The same command tries again."
+        return 1
+    fi
+    trap - INT TERM HUP
+}
+
+# One set-up at a time in one checkout. The lock is on the folder itself: no file stays behind.
+prepare_environment() {
     (
+        trap '' TTOU # outside the terminal's own group: write all the same
         if command -v flock >/dev/null && ! flock --nonblock 9; then
             say "another set-up is at work in this folder; waiting for it"
             flock 9
         fi
-        is_ready "$lock" || make_environment "$lock"
-    ) 9<"$project" || {
-        say "the environment could not be set up; the lines above say why. The same command tries again."
-        return 1
-    }
+        is_ready "$1" || make_environment "$1"
+    ) 9<"$project"
 }
 
 # The environment that is active, if it has everything; says why not otherwise.
@@ -59,7 +105,7 @@ use_active_environment() {
         return 1
     fi
     # Asked from another folder: here, "gon" would be found in the current one.
-    place=$(cd / && "$folder/bin/python" -c 'import importlib.util as u; s = u.find_spec("gon"); print(s.origin if s else "")')
+    place=$(cd / && PYTHONPATH="" "$folder/bin/python" -c 'import importlib.util as u; s = u.find_spec("gon"); print(s.origin if s else "")')
     if [ -n "$place" ] && ! [ "$place" -ef "$project/gon/__init__.py" ]; then
         say "not using the active environment $folder: it has another copy of this project, $place"
         return 1
@@ -67,9 +113,9 @@ use_active_environment() {
     if [ -z "$place" ]; then
         say "using the active environment $folder; adding this project to it (editable)"
         if "$folder/bin/python" -c 'import pip' 2>/dev/null; then
-            "$folder/bin/python" -m pip install --quiet --no-deps --editable "$project" >&2
+            "$folder/bin/python" -m pip install --quiet --no-deps --editable . >&2
         else
-            uv pip install --quiet --python "$folder/bin/python" --no-deps --editable "$project" >&2
+            uv pip install --quiet --python "$folder/bin/python" --no-deps --editable . >&2
         fi || return 1
     fi
     python=$folder/bin/python
@@ -80,54 +126,66 @@ stamp_of() {
     (cd "$project" && echo "$project" && cksum "$1" pyproject.toml tools/setup_environment.sh)
 }
 
-# Whether a set-up with this very lock has come to its end here.
+# Whether an environment was made with this very lock, here, and works.
 is_ready() {
-    [ -x "$python" ] && [ -f "$project/.venv/.gon-$1" ] && [ ! -e "$project/.venv/.setting-up" ] &&
-        [ "$(cat "$project/.venv/.gon-$1")" = "$(stamp_of "$1")" ]
+    [ -f "$project/.venv/.gon-$1" ] && [ "$(cat "$project/.venv/.gon-$1")" = "$(stamp_of "$1")" ] &&
+        "$project/.venv/bin/python" -c '' 2>/dev/null
 }
 
-# The file .setting-up says that a set-up is at work, or was interrupted; what it left is not to be
-# trusted. A set-up that fails by itself, say without network, leaves a .venv that worked as it was.
+# A set-up that fails, say without network, or is killed leaves the .venv that was there as it was.
 make_environment() {
-    local lock=$1 venv=$project/.venv base torch tag worked started=$SECONDS
-    if [ -e "$venv/.setting-up" ]; then
-        say "the last set-up was interrupted: making .venv anew"
+    local lock=$1 venv base torch tag old started=$SECONDS
+    mkdir -p "$project/.venvs" || return 1
+    old=$(readlink "$project/.venv" || true)
+    for venv in "$project"/.venvs/*; do # what set-ups that were killed have left
+        [ "$venv" = "$project/$old" ] || rm -rf "$venv"
+    done
+    venv=$(mktemp -d "$project/.venvs/XXXXXX") || return 1
+    if ! TMPDIR=$venv/tmp fill_environment; then
         rm -rf "$venv"
-    elif [ -d "$venv" ] && ! "$python" -c '' 2>/dev/null; then
-        say ".venv does not work any more (its Python is gone, or the folder was moved): making it anew"
-        rm -rf "$venv"
-    elif [ -d "$venv" ] && ! supported "$python"; then
-        say "$venv has $("$python" --version 2>&1), and 3.11 to 3.13 are needed: move it away and try again"
-        return 1
-    elif compgen -G "$venv/.gon-*" >/dev/null && ! grep -qsxF "$project" "$venv"/.gon-*; then
-        say "the project was moved: making .venv anew"
-        rm -rf "$venv"
-    fi
-    worked=$([ -x "$python" ] && echo yes)
-    mkdir -p "$venv" && touch "$venv/.setting-up" || return 1
-    if ! fill_environment; then
-        [ -z "$worked" ] || rm "$venv/.setting-up"
         return 1
     fi
+    rm -rf "$venv/tmp"
     # The development lock contains the other one.
     if [ "$lock" = requirements-dev.lock ]; then
         stamp_of requirements.lock >"$venv/.gon-requirements.lock"
     fi
     stamp_of "$lock" >"$venv/.gon-$lock"
-    rm "$venv/.setting-up"
+    put_in_place || return 1
     say "the environment is ready, after $((SECONDS - started)) s"
+}
+
+# Lets .venv be the new environment, in one step; the old one goes unless something works with it.
+put_in_place() {
+    local name
+    name=.venvs/$(basename "$venv")
+    if [ -d "$project/.venv" ] && [ ! -L "$project/.venv" ]; then
+        mv "$project/.venv" "$project/.venvs/old" || return 1
+        old=.venvs/old
+    fi
+    ln -s "$name" "$venv/link" && "$venv/bin/python" -c 'import os, sys; os.replace(*sys.argv[1:])' \
+        "$venv/link" "$project/.venv" || return 1
+    if [ -n "$old" ] && command -v flock >/dev/null; then
+        mkdir -p "$project/build"
+        flock --nonblock "$project/build/.lock" rm -rf "${project:?}/$old" || true
+    fi
 }
 
 # With the variables of make_environment.
 fill_environment() {
-    if [ ! -x "$python" ]; then
-        base=$(find_python) || return 1
-        say "making .venv with $("$base" --version 2>&1) ($base)"
-        "$base" -m venv "$venv" >&2 || return 1
+    local python=$venv/bin/python
+    base=$(find_python) || return 1
+    say "making .venv with $("$base" --version 2>&1) ($base)"
+    mkdir "$venv/tmp" && "$base" -m venv "$venv" >&2 || return 1
+    local cache=${UV_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/}/.cache}/uv}
+    if ! mkdir -p "$cache" 2>/dev/null || [ ! -w "$cache" ]; then
+        export UV_CACHE_DIR=$venv/tmp/uv
     fi
-    if [ "$("$venv/bin/uv" --version 2>/dev/null | cut -d' ' -f2)" != $UV_PINNED ]; then
+    if [ "$("$project/.venv/bin/uv" --version 2>/dev/null | cut -d' ' -f2)" = $UV_PINNED ]; then
+        cp "$project/.venv/bin/uv" "$venv/bin/uv" || return 1
+    else
         say "getting uv $UV_PINNED, which installs the rest"
-        "$python" -m pip install --quiet --disable-pip-version-check "uv==$UV_PINNED" >&2 || return 1
+        "$python" -m pip install --quiet "uv==$UV_PINNED" >&2 || return 1
     fi
 
     # uv does not read pip's settings: hand on those that say where packages come from.
@@ -156,14 +214,15 @@ fill_environment() {
     fi
 
     say "installing what $lock pins"
-    install ${cpu[@]+"${cpu[@]}"} -r "$project/$lock" || return 1
+    # By paths from the project's folder: in an absolute one, "#" and "%" would be signs of an address.
+    install ${cpu[@]+"${cpu[@]}"} -r "$lock" || return 1
     # Without network, uv has what builds the project from the last time.
-    install --no-deps --editable "$project" || install --offline --no-deps --editable "$project"
+    install --no-deps --editable . || install --offline --no-deps --editable .
 }
 
 # Without uv's list of all packages at the end.
 install() {
-    "$project/.venv/bin/uv" pip install --python "$python" ${sources[@]+"${sources[@]}"} "$@" 2>&1 |
+    "$venv/bin/uv" pip install --python "$python" ${sources[@]+"${sources[@]}"} "$@" 2>&1 |
         awk '!/^ [-+~] / { print; fflush() }' >&2
 }
 

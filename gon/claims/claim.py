@@ -38,7 +38,7 @@ from gon.claims.rules import ValueRule
 from gon.claims.study import load_study
 from gon.data import prepared as data
 from gon.errors import GonError, UsageError
-from gon.files import PROJECT
+from gon.files import PROJECT, sync_folder
 
 
 def published(name: str) -> Markdown:
@@ -212,9 +212,13 @@ class Claim(Exhibits):
             figures=self._figures,
         )
         write_result(result, self._work)
+        old = self._work.with_suffix(".old")
+        shutil.rmtree(old, ignore_errors=True)
         try:
             if self.output.exists():
-                shutil.rmtree(self.output)
+                self.output.rename(old)
             self._work.rename(self.output)
+            sync_folder(self.output.parent)
+            shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
             raise GonError(f"{self.output}: cannot write the claim result ({error})") from error

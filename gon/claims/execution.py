@@ -1,16 +1,27 @@
 """Notebooks: check the parameters of a claim's notebook, and execute it with papermill."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import papermill
+from ipykernel.kernelspec import make_ipkernel_cmd
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
+from papermill.iorw import load_notebook_node
+from papermill.translators import papermill_translators
+from papermill.utils import find_first_tagged_cell_index
 
 from gon.claims.executed import seal_notebook
 from gon.claims.params import ClaimParams
 from gon.claims.study import Study
 from gon.errors import GonError, UsageError
 from gon.files import PROJECT, make_folder
+from gon.processes import CACHE
+
+_KERNEL = "python3"
 
 STUDY_PARAMETERS = ("budget", "epochs", "seeds", "output")
 """Parameters that every notebook has, beside those of its claim."""
@@ -38,7 +49,7 @@ def check_parameters(claim: ClaimParams) -> None:
     if not path.is_file():
         raise GonError(f"{path}: there is no notebook for this claim")
     source = f"params/claims/{claim.name}.yaml"
-    declared = set(papermill.inspect_notebook(str(path)))
+    declared = _declared(path)
     if unknown := sorted(set(claim.parameters) - declared):
         raise UsageError(
             f"{source}: parameters.{unknown[0]} is none of the parameters in the cell tagged `parameters` of "
@@ -46,6 +57,24 @@ def check_parameters(claim: ClaimParams) -> None:
         )
     if missing := sorted(declared - {*STUDY_PARAMETERS, *claim.parameters}):
         raise UsageError(f"{path}: its cell tagged `parameters` sets {missing[0]}, which {source} does not")
+
+
+def _declared(path: Path) -> set[str]:
+    """What the cell tagged `parameters` sets, whichever kernel the notebook was saved with."""
+    notebook = load_notebook_node(str(path))
+    cell = find_first_tagged_cell_index(notebook, "parameters")
+    if cell < 0:
+        return set()
+    translator = papermill_translators.find_translator(_KERNEL, "python")
+    return {parameter.name for parameter in translator.inspect(notebook.cells[cell])}
+
+
+class _Kernel(AsyncKernelManager):
+    """Starts the Python that runs: a notebook, or a person's settings, may name another one."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(argv=make_ipkernel_cmd(), language="python")
 
 
 def execute(study: Study, claim: str, result: Path, executed: Path) -> None:
@@ -104,12 +133,22 @@ def execute_notebook(path: Path, executed: Path, values: dict[str, Any], result:
         If it fails; the message holds the error of the failing cell.
     """
     make_folder(executed.parent)
-    # `gon run` sets a backend without a screen; in a kernel, which would inherit it, it hides all figures.
+    make_folder(CACHE)
+    # The backend without a screen, which all else has, would hide the figures of a kernel that inherits it.
     os.environ.pop("MPLBACKEND", None)
     try:
         papermill.execute_notebook(
-            str(path), str(executed), parameters=values, cwd=str(path.parent), progress_bar=False
+            # papermill takes braces in a path for parameters.
+            *(re.sub("[{}]", r"\g<0>\g<0>", str(file)) for file in (path, executed)),
+            parameters=values,
+            cwd=str(path.parent),
+            progress_bar=False,
+            kernel_name=_KERNEL,
+            language="python",
+            kernel_manager_class=_Kernel,
         )
+    except DeadKernelError as error:
+        raise GonError(f"{path}: its kernel was killed, or ran out of memory") from error
     except papermill.PapermillExecutionError as error:
         trace = "\n".join(error.traceback)
         raise GonError(f"{path}, cell {error.exec_count}: {error.ename}: {error.evalue}\n{trace}") from error

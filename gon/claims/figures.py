@@ -1,8 +1,8 @@
 """Every plot: one style, safe for colour-blind readers and readable in grey; each drawn from a tidy frame."""
 
+import contextlib
 import io
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -46,8 +46,9 @@ Look = tuple[Any, Any, str]
 ImageRow = tuple[str, Sequence[Image] | npt.NDArray[Any], Sequence[str]]
 
 
-def style() -> AbstractContextManager[None]:
-    """The style of every figure, as a context."""
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """The style of every figure, as a context: ours on matplotlib's own, whatever a person's settings are."""
     settings: dict[str, Any] = {
         "font.size": 9,
         "axes.titlesize": 10,
@@ -70,8 +71,10 @@ def style() -> AbstractContextManager[None]:
         "svg.fonttype": "none",  # text stays text: it can be read out, found and scaled
         "pdf.fonttype": 42,
     }
-    context: AbstractContextManager[None] = mpl.rc_context(settings)  # type: ignore[arg-type]
-    return context
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(settings)  # type: ignore[arg-type]
+        yield
 
 
 def panels(count: int, height: float = 2.7, width: float = TEXT_WIDTH) -> tuple[Figure, Sequence[Axes]]:

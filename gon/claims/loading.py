@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import os
 import subprocess
 import sys
 import time
@@ -15,9 +14,11 @@ from gon.claims.params import Budget, Request
 from gon.claims.results import RecordName
 from gon.errors import GonError
 from gon.files import PROJECT, sha256_of_file
+from gon.processes import child_environment
 from gon.runs.chain import Losses
 from gon.runs.origin import read_origin
 from gon.runs.progress import read_progress
+from gon.runs.provenance import available_cores
 from gon.runs.record import RunRecord
 from gon.runs.store import Image, RunStore, read_evaluation
 from gon.spec import RunSpec
@@ -123,7 +124,12 @@ def _gon(what: str, *command: str) -> None:
     """Run a command of this project in a process of its own."""
     # From the root, so that the package is found in a kernel that started elsewhere.
     done = subprocess.run(
-        [sys.executable, "-m", "gon.cli", *command], cwd=PROJECT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "gon.cli", *command],
+        cwd=PROJECT,
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise GonError(f"{what} failed: {done.stderr.strip() or done.stdout.strip()}")
@@ -143,7 +149,7 @@ def train_runs(runs: Sequence[Request], store: RunStore) -> None:
         _gon(f"training {run.spec.label}", "train", *run.spec.arguments(), *options)
 
     steps_of = {run: run.spec.steps_per_epoch * run.epochs for run in runs}
-    workers = min(len(runs), os.cpu_count() or 1)
+    workers = min(len(runs), available_cores())
     with (
         concurrent.futures.ThreadPoolExecutor(workers) as pool,
         tqdm(total=sum(steps_of.values()), unit="step", desc=f"training {len(runs)} runs") as bar,

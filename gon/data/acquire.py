@@ -10,7 +10,6 @@ import fcntl
 import functools
 import gzip
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -33,7 +32,7 @@ from gon.data.published import (
     require_md5,
 )
 from gon.errors import GonError, UsageError
-from gon.files import make_folder, write_atomically
+from gon.files import clear_unfinished, make_folder, scratch_folder, write_atomically
 
 Source = Callable[[Sequence[str], Path], Iterator[tuple[str, Content]]]
 """Yields name and content of each file asked for, with a scratch folder to work in."""
@@ -82,6 +81,8 @@ def ensure(name: str, report: Say = print) -> None:
         make_folder(data_dir())
         with _locked(data_dir() / f".{name}.lock", report):
             if not sidecar_path(name).exists():
+                clear_unfinished(data_dir() / name)
+                clear_unfinished(raw_dir(name))
                 try:
                     acquire(name, report)
                     prepare(name, report)
@@ -143,16 +144,12 @@ def acquire(name: str, report: Say = print) -> None:
     if dataset.archive is not None:
         reasons.append(f"archive {data_dir() / dataset.archive.file}: not there")
     asked = []
-    try:
-        # On the file system of the data, which has room for them.
-        scratch = tempfile.TemporaryDirectory(dir=data_dir(), prefix=".fetching-")
-    except OSError as error:
-        raise GonError(f"{data_dir()}: cannot write to the data folder ({error.strerror})") from error
-    with scratch:
+    # On the file system of the data, which has room for them.
+    with scratch_folder(data_dir(), f"fetching-{name}") as scratch:
         for label, source in _sources(dataset):
             report(f"{dataset.title}: asking {label} for {len(missing)} file(s)")
             try:
-                for file, stream in source(tuple(missing), Path(scratch.name)):
+                for file, stream in source(tuple(missing), scratch):
                     with stream:
                         keep(stream, dataset, file)
                     missing.remove(file)

@@ -4,9 +4,9 @@ import dataclasses
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import nbformat
@@ -16,8 +16,17 @@ from gon.claims.executed import read_notebook
 from gon.claims.ledger import read_ledger
 from gon.claims.study import Study
 from gon.errors import GonError
-from gon.files import PROJECT, make_folder
-from gon.reporting.changes import EARLIER, LOOKS, SUMMARY, changes, earlier_than, looks_of, summary_of
+from gon.files import PROJECT, make_folder, scratch_folder, sync_folder
+from gon.reporting.changes import (
+    EARLIER,
+    LOOKS,
+    SUMMARY,
+    changes,
+    earlier_than,
+    looks_of,
+    read_summary,
+    summary_of,
+)
 from gon.reporting.notebook import pictures, render_notebook
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
 from gon.reporting.page import render_page
@@ -69,16 +78,20 @@ def build_report(
         If a result or notebook cannot be read, or the folder cannot be written to; names it.
     """
     report = collect_report(study, results, notebooks)
-    now = summary_of(report)
-    before = earlier_than(now, earlier or output)
-    looks = looks_of(report, earlier or output)
+    now, last = summary_of(report), earlier or output
+    before, looks = earlier_than(now, last), looks_of(report, last)
+    kept: dict[str, Any] = {SUMMARY: now, EARLIER: before, LOOKS: looks}
+    if any(section.failure for section in report.sections):
+        # The next whole report is compared with the last whole one.
+        kept = {name: read_summary(last / "data" / name) for name in (SUMMARY, EARLIER)}
+        kept[LOOKS], before = looks_of(dataclasses.replace(report, sections=()), last), None
     report = dataclasses.replace(
         report, changes=tuple(changes(before, now)) if before else (), looks=looks, locked=_locked()
     )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as temporary:
-            new = Path(temporary) / "new"
+        with scratch_folder(output.parent, output.name) as temporary:
+            new = temporary / "new"
             new.mkdir()
             if workflow is not None:
                 drawing = new / "data" / "workflow"
@@ -90,13 +103,13 @@ def build_report(
                     report, workflow=drawing.with_suffix(".svg"), edges=tuple(graph.edges)
                 )
             make_folder(new / "data")
-            for name, summary in ((SUMMARY, now), (EARLIER, before), (LOOKS, looks)):
+            for name, summary in kept.items():
                 if summary:
                     (new / "data" / name).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
             report = dataclasses.replace(report, pictures=tuple(_pictures(notebooks, new / "data")))
             _write(report, new, notebooks)
             output.mkdir(exist_ok=True)
-            _put_in_place(new, output, Path(temporary) / "old")
+            _put_in_place(new, output, temporary / "old")
     except OSError as error:
         what = error.filename or output
         raise GonError(f"{output}: cannot write the report ({error.strerror}: {what})") from error
@@ -155,3 +168,4 @@ def _put_in_place(new: Path, output: Path, old: Path) -> None:
             os.replace(output / name, old / name)
         if (new / name).exists():
             os.replace(new / name, output / name)
+    sync_folder(output)

@@ -129,11 +129,12 @@ def render_prose(report: Report, target: Target) -> tuple[str, str]:
     markdown = render_markdown(report, target)
     arguments = [
         "--citeproc",
-        f"--bibliography={BIBLIOGRAPHY}",
+        # Files by names from the folder of templates: in a path, "%" and "#" would be signs of an address.
+        f"--bibliography={BIBLIOGRAPHY.relative_to(TEMPLATES)}",
         "--metadata=link-citations:true",
         "--metadata=lang:en",
         "--number-sections",
-        f"--lua-filter={TEMPLATES / 'pandoc' / 'targets.lua'}",
+        "--lua-filter=pandoc/targets.lua",
         "--wrap=none",
     ]
     if target == "page":
@@ -143,11 +144,15 @@ def render_prose(report: Report, target: Target) -> tuple[str, str]:
             "--shift-heading-level-by=1",
             "--toc",
             "--toc-depth=3",
-            f"--template={TEMPLATES / 'pandoc' / 'contents-and-body.html'}",
+            "--template=pandoc/contents-and-body.html",
         ]
     try:
         converted = pypandoc.convert_text(
-            markdown, "html5" if target == "page" else "typst", format=_MARKDOWN, extra_args=arguments
+            markdown,
+            "html5" if target == "page" else "typst",
+            format=_MARKDOWN,
+            extra_args=arguments,
+            cworkdir=str(TEMPLATES),
         )
     except RuntimeError as error:
         raise GonError(f"the report's text could not be converted for the {target} ({error})") from error

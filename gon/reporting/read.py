@@ -10,9 +10,10 @@ from gon.catalogue import EVALUATIONS, EXPLANATIONS
 from gon.claims.checks import check_result
 from gon.claims.deviations import load_deviations
 from gon.claims.executed import check_execution
+from gon.claims.failures import FAILURE, read_failure
 from gon.claims.judging import judge
 from gon.claims.loading import Run, RunLoader
-from gon.claims.results import read_result
+from gon.claims.results import ClaimResult, read_result
 from gon.claims.study import Study, load_study
 from gon.data.prepared import require_known
 from gon.errors import GonError
@@ -66,6 +67,10 @@ def collect_report(study: Study, results: Sequence[Path], notebooks: Iterable[Pa
 
 
 def _section(study: Study, loader: RunLoader, folder: Path, executed: Collection[str]) -> Section:
+    if failure := read_failure(folder):
+        params = study.claim(failure.claim)
+        nothing = ClaimResult(claim=params.name, records=[], measurements=[], tables=[], figures=[])
+        return Section(params, (), (), (), (), nothing, folder, has_notebook=False, failure=failure)
     result = read_result(folder)
     params = study.claim(result.claim)
     requests = params.available(study.budget)
@@ -131,7 +136,7 @@ def parts_of_report(folder: Path) -> tuple[list[Path], list[Path], Path | None]:
     """What a report was made of, in its folder: claims' folders, notebooks, and the workflow's graph."""
     graph = folder / "data" / "workflow.dot"
     return (
-        [path.parent for path in sorted(folder.glob("data/*/result.json"))],
+        sorted(path.parent for name in ("result.json", FAILURE) for path in folder.glob(f"data/*/{name}")),
         sorted(folder.glob("notebooks/*.ipynb")),
         graph if graph.exists() else None,
     )
@@ -143,7 +148,7 @@ def copy_data(report: Report, output: Path) -> None:
     Content only: a report is for everyone, whatever the permissions of the build folder are.
     """
     for section in report.sections:
-        for name in section.result.files():
+        for name in section.own_files:
             target = output / section.name / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(section.folder / name, target)

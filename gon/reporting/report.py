@@ -163,7 +163,7 @@ class Report:
         found = []
         for section in self.sections:
             verdicts = {verdict.rule.name: verdict for verdict in section.verdicts}
-            for headline in section.params.headlines:
+            for headline in () if section.failure else section.params.headlines:
                 named = [verdicts[rule] for rule in headline.rules]
                 decided = (v for v in named if v.outcome not in ("inconclusive", "not attempted"))
                 found.append((section, headline, next(decided, named[0])))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from gon.claims.failures import FAILURE, Failure
 from gon.claims.judging import JudgedClaim
 from gon.claims.loading import Run
 from gon.claims.results import ClaimResult, FigureFile, Table, Verdict
@@ -22,11 +23,14 @@ class Section(JudgedClaim):
         The claim's folder.
     has_notebook
         Whether its executed notebook is part of the report.
+    failure
+        Why it could not be finished; None if it was. Then there are neither runs nor verdicts.
     """
 
     result: ClaimResult
     folder: Path
     has_notebook: bool
+    failure: Failure | None = None
 
     @property
     def title(self) -> str:
@@ -76,6 +80,11 @@ class Section(JudgedClaim):
     def own_figures(self) -> list[FigureFile]:
         """The figures that stand in its section, and not in front."""
         return [figure for figure in self.figures if figure.name not in self.params.front]
+
+    @property
+    def own_files(self) -> list[str]:
+        """What its notebook left, or why it left nothing; the first file says what belongs to it."""
+        return [FAILURE] if self.failure else self.result.files()
 
     @property
     def anchor(self) -> str:

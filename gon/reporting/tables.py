@@ -161,11 +161,13 @@ def _contents(report: Report) -> Iterator[tuple[str, str, Mapping[str, Column] |
     for drawing, alt in report.pictures:
         yield drawing.name, f"Drawing: {alt}", None
     yield "study.json", "The budget, and what was changed by hand", None
-    yield SUMMARY, "The numbers and verdicts of this report in short", None
+    if not any(section.failure for section in report.sections):
+        yield SUMMARY, "The numbers and verdicts of this report in short", None
     if report.changes:
         yield EARLIER, "Those of the last report that said something else", None
     for section in report.sections:
-        yield f"{section.name}/result.json", f"What the notebook measured: {section.title}", None
+        left = "Why it could not be finished" if section.failure else "What the notebook measured"
+        yield f"{section.name}/{section.own_files[0]}", f"{left}: {section.title}", None
         for table in section.tables:
             columns = _columns_of(section.folder / table.csv, {})
             yield f"{section.name}/{table.csv}", table.caption, columns

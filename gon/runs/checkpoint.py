@@ -49,11 +49,15 @@ def restore(run: Trajectory, state: dict[str, Any]) -> None:
     run.diverged = Divergence(**state["diverged"]) if state["diverged"] else None
 
 
-def save_tensors(state: dict[str, Any], path: Path) -> None:
-    """Write tensors and plain values, whole or not at all."""
+def save_tensors(state: dict[str, Any], path: Path, older: Path | None = None) -> None:
+    """Write tensors and plain values, whole or not at all; `older` is where the file before is kept."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), older)
+
+
+class DamagedError(GonError):
+    """A file of tensors cannot be read as what it was written."""
 
 
 _HINT = "The file was left as it is; move it away to train the run from its start"
@@ -66,12 +70,12 @@ def load_tensors(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is not None:
-            raise GonError(f"{path}: the file is damaged (checksum of {damaged}). {_HINT}")
+            raise DamagedError(f"{path}: the file is damaged (checksum of {damaged}). {_HINT}")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise GonError(f"{path}: not there; move the run's record away to train the run anew") from error
     except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise GonError(f"{path}: the file is cut short or damaged ({error}). {_HINT}") from error
+        raise DamagedError(f"{path}: the file is cut short or damaged ({error}). {_HINT}") from error
     return state
 
 

@@ -1,5 +1,6 @@
 """Where a run was computed: machine, library versions, and the commit of the project."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -10,7 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,50 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
+def available_cores(system: Path = Path("/")) -> int:
+    """Cores that this process may use: those it is bound to, and no more than a container's share of time.
+
+    Parameters
+    ----------
+    system
+        Root of the file system in which Linux says so.
+    """
     try:
-        return len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
+        cores = os.cpu_count() or 1
+    return min([cores, *(max(1, int(share)) for share in _shares(system))])
+
+
+def _shares(system: Path) -> Iterator[float]:
+    """What the control groups that this process is in may use, in cores."""
+    try:
+        groups = (system / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return
+    mounted = system / "sys/fs/cgroup"
+    for group in groups:
+        _, controllers, path = group.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = mounted / "cpu" if controllers else mounted
+        inner = root / path.lstrip("/")
+        for folder in (inner, *inner.parents):
+            if folder.is_relative_to(root):
+                with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+                    yield _share(folder, version=1 if controllers else 2)
+
+
+def _share(folder: Path, version: int) -> float:
+    """Time per period that a group may use; `ValueError` if there is no limit."""
+    if version == 1:
+        quota = (folder / "cpu.cfs_quota_us").read_text(encoding="utf-8")
+        period = (folder / "cpu.cfs_period_us").read_text(encoding="utf-8")
+    else:
+        quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
+    if int(quota) < 0:
+        raise ValueError("no limit")
+    return int(quota) / int(period)
 
 
 _CPUINFO = {
@@ -105,7 +144,9 @@ def _git(*arguments: str) -> str | None:
         return None
     try:
         # Without locks that a person's own git would wait for.
-        command = ["git", "--no-optional-locks", "-C", str(PROJECT), *arguments]
+        # Whoever owns the folder, and without programs that its settings name.
+        settings = ("-c", f"safe.directory={PROJECT}", "-c", "core.fsmonitor=false")
+        command = ["git", "--no-optional-locks", *settings, "-C", str(PROJECT), *arguments]
         result = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 
 from gon.errors import GonError
-from gon.files import canonical, make_folder, sealed, sha256_of, sha256_of_file, write_atomically
+from gon.files import (
+    canonical,
+    clear_unfinished,
+    make_folder,
+    sealed,
+    sha256_of,
+    sha256_of_file,
+    write_atomically,
+)
 from gon.runs.chain import Losses, packed_steps, read_steps, trajectory_chain
 from gon.runs.record import LEFT_AS_IT_WAS, RunRecord
 from gon.spec import RunSpec
@@ -182,6 +190,10 @@ class RunStore:
         """The state from which the run continues."""
         return self.folder(spec) / "checkpoint.pt"
 
+    def older_checkpoint_path(self, spec: RunSpec) -> Path:
+        """The state before that one, for when that one is damaged."""
+        return self.folder(spec) / "checkpoint.older.pt"
+
     def progress_path(self, spec: RunSpec) -> Path:
         """Where a run under way says how far it is."""
         return self.folder(spec) / "progress.json"
@@ -311,4 +323,5 @@ class RunStore:
         make_folder(folder)
         with (folder / "lock").open("a") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
+            clear_unfinished(folder)
             yield

@@ -1,6 +1,7 @@
 """Training: from a spec to a trajectory, continued from its checkpoint where there is one."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +10,7 @@ from gon.catalogue import MILESTONES
 from gon.errors import GonError, UsageError
 from gon.files import sha256_of_file
 from gon.runs import provenance
-from gon.runs.checkpoint import load_checkpoint, load_tensors, save_tensors, state_of
+from gon.runs.checkpoint import DamagedError, load_checkpoint, load_tensors, save_tensors, state_of
 from gon.runs.process import prepare_process, require_device, session_of
 from gon.runs.progress import ProgressWriter
 from gon.runs.record import RunRecord
@@ -87,14 +88,16 @@ def _train(
 ) -> None:
     prepare_process()
     run, keep_state = new_run(spec, device, origin_pass), True
-    checkpoint = store.checkpoint_path(spec)
-    if checkpoint.exists():
-        load_checkpoint(run, checkpoint, store)
+    if _resume(run, store):
         if len(run.history) > epochs or (run.diverged and run.diverged.epoch > epochs):
             # What the model was then is gone: train the shorter run again, and keep the longer one.
             run, keep_state = new_run(spec, device, origin_pass), False
     try:
         _continue(run, epochs, store, keep_state, evaluations)
+    except KeyboardInterrupt as stop:
+        done = f"goes on from the end of epoch {len(run.history)}" if run.history else "starts again"
+        stop.add_note(f"{spec.label}: stopped in epoch {len(run.history) + 1} of {epochs}; {done}")
+        raise
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         # On a CPU torch has no exception of its own for it.
         if isinstance(error, RuntimeError) and "memory" not in str(error):
@@ -105,6 +108,31 @@ def _train(
         ) from error
     finally:
         store.progress_path(spec).unlink(missing_ok=True)
+
+
+def _resume(run: Trajectory, store: RunStore) -> bool:
+    """Take up a run where its last checkpoint left it, or the one before; whether there was one."""
+    path, older = store.checkpoint_path(run.spec), store.older_checkpoint_path(run.spec)
+    try:
+        if path.exists():
+            load_checkpoint(run, path, store)
+            return True
+    except DamagedError as error:
+        if not older.exists():
+            raise
+        damaged = path.with_name("checkpoint.damaged.pt")
+        load_checkpoint(run, older, store)
+        path.replace(damaged)
+        print(
+            f"{error}\nkept as {damaged.name}; goes on from the checkpoint before, after epoch "
+            f"{len(run.history)}",
+            file=sys.stderr,
+        )
+        return True
+    if older.exists():  # killed between the two renames of a checkpoint
+        load_checkpoint(run, older, store)
+        return True
+    return False
 
 
 def _save_record(run: Trajectory, epochs: int, store: RunStore, keep_state: bool) -> RunRecord:
@@ -183,7 +211,8 @@ def _continue(
             compiler=run.compiler,
         )
         run.sessions = [*earlier, session]
-        if keep_state:
-            save_tensors(state_of(run), store.checkpoint_path(spec))
+        # A recorded epoch is trained again only where its checkpoint is lost, whose digest the record holds.
+        if keep_state and (run.diverged or not store.has(spec, len(run.history))):
+            save_tensors(state_of(run), store.checkpoint_path(spec), store.older_checkpoint_path(spec))
     if not store.has(spec, epochs):
         _save_record(run, epochs, store, keep_state)

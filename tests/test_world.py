@@ -1,0 +1,89 @@
+"""The project's own world: neither settings, nor kernels, nor names of folders reach what is made."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from gon.claims.execution import execute_notebook
+from gon.files import PROJECT
+from gon.runs.provenance import available_cores
+
+DRAW = """
+import sys
+import matplotlib.pyplot as plt
+from gon.claims.figures import style, svg_of
+with style():
+    figure, axes = plt.subplots(figsize=(2, 2))
+    axes.plot([1, 2, 3], [3, 1, 2], label="a")
+    axes.legend()
+    sys.stdout.write(svg_of(figure))
+"""
+
+
+def test_figures_take_nothing_from_a_persons_settings(tmp_path: Path) -> None:
+    settings = tmp_path / "matplotlibrc"
+    settings.write_text("axes.facecolor: black\ntext.usetex: True\nlines.marker: x\nfont.family: cursive\n")
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "MPLBACKEND": "agg"}
+    drawn = [
+        subprocess.run(
+            [sys.executable, "-c", DRAW], env=given, cwd=tmp_path.parent, capture_output=True, check=True
+        ).stdout
+        for given in (environment, {**environment, "MATPLOTLIBRC": str(settings)})
+    ]
+    assert b"<svg" in drawn[0]
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize("kernel", [None, "ir", "a-python-of-mine"])
+def test_the_kernel_is_this_python_whatever_a_notebook_names(tmp_path: Path, kernel: str | None) -> None:
+    """In a folder whose name means something to papermill, to addresses and to shells."""
+    folder = tmp_path / "a #1 {x} %20 'q' ü"
+    folder.mkdir()
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("import sys\nprint(sys.executable)")],
+        metadata={"kernelspec": {"name": kernel, "display_name": "x", "language": "R"}} if kernel else {},
+    )
+    path, executed = folder / "one.ipynb", folder / "executed.ipynb"
+    nbformat.write(notebook, path)
+    execute_notebook(path, executed, {})
+    (output,) = nbformat.read(executed, as_version=4).cells[0].outputs
+    assert output.text.strip() == sys.executable
+
+
+def test_a_reader_who_has_seen_enough_is_no_error() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gon.cli", "plan", "--runs", "--budget", "paper"],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait()) == ("", 141)
+    process.stderr.close()
+
+
+def test_cores_are_those_of_the_container(tmp_path: Path) -> None:
+    allowed = available_cores(tmp_path)  # no control groups there
+    assert allowed == len(os.sched_getaffinity(0))
+    for name, content in {
+        "proc/self/cgroup": "0::/outer/inner\n",
+        "sys/fs/cgroup/outer/cpu.max": "150000 100000\n",
+        "sys/fs/cgroup/outer/inner/cpu.max": "max 100000\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert available_cores(tmp_path) == 1
+    (tmp_path / "proc/self/cgroup").write_text("4:memory:/a\n3:cpu,cpuacct:/a\n")
+    (tmp_path / "sys/fs/cgroup/cpu/a").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/cpu/a/cpu.cfs_period_us").write_text("100000\n")
+    (tmp_path / "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us").write_text("-1\n")
+    assert available_cores(tmp_path) == allowed
+    (tmp_path / "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us").write_text("50000\n")
+    assert available_cores(tmp_path) == 1
