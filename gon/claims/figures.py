@@ -1,6 +1,8 @@
 """Every plot: one style, safe for colour-blind readers and readable in grey; each drawn from a tidy frame."""
 
+import base64
 import io
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import PIL.Image
 import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
@@ -30,10 +33,14 @@ _COLOURS = [*sns.color_palette("colorblind", 10), (0.0, 0.0, 0.0), (0.45, 0.45, 
 _DASHES: list[Any] = ["-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 1))]
 _MARKERS = ["o", "s", "^", "v", "P", "X"]
 _FEW_POINTS = 12
+_MOST_POINTS = 120
+"""Points of a curve as it is drawn, every second or tenth of them where there are more; its CSV has all."""
 _LEAST_RATIO = 1.2
 _LEAST_DIFFERENCE = 0.001
 _GAP = 4
 """Pixels between two images."""
+_PALETTE = 256
+"""Colours that an image with a palette may have."""
 
 _SEED = "_seed"
 _UNNAMED = ["_passed", "_interval"]
@@ -50,6 +57,7 @@ def style() -> AbstractContextManager[None]:
     """The style of every figure, as a context."""
     settings: dict[str, Any] = {
         "font.size": 9,
+        "font.sans-serif": ["DejaVu Sans"],  # matplotlib's own: the only one that is there wherever it draws
         "axes.titlesize": 10,
         "axes.labelsize": 9,
         "legend.fontsize": 8,
@@ -133,7 +141,7 @@ def plot(
     width = TEXT_WIDTH / (2 if len(parts) > 1 else 1 if kind == "dots" else 1.4)
     for heading, part in parts:
         with style():
-            height = 2.2 if kind == "lines" else 0.85 + 0.2 * part[y].nunique()
+            height = 2.4 if kind == "lines" else 0.85 + 0.2 * part[y].nunique()
             figure, (axes,) = panels(1, height, width)
             if kind == "lines":
                 _draw_lines(axes, part, x, y, hue, looks)
@@ -148,10 +156,7 @@ def plot(
             axes.set_ylabel(y if kind == "lines" else "")
             axes.set_title(str(heading))
             if part[hue].nunique() > 1:
-                if kind == "lines":
-                    axes.legend()
-                else:
-                    figure.legend(loc="outside lower center", ncols=3)
+                figure.legend(loc="outside lower center", ncols=3)  # below: it must not hide a curve
         drawn.append(figure)
     return drawn
 
@@ -159,15 +164,18 @@ def plot(
 def _draw_lines(axes: Axes, frame: pd.DataFrame, x: str, y: str, hue: str, looks: dict[Any, Look]) -> None:
     for value, group in frame.groupby(hue, sort=False):
         (colour, dashes, marker), curve = looks[value], group.dropna(subset=[x])
-        few = curve[x].nunique() <= _FEW_POINTS
-        seeds = list(curve.groupby("run")) if curve["run"].nunique() > 1 else []
+        places = np.sort(curve[x].unique())
+        few = len(places) <= _FEW_POINTS
+        drawn = curve[curve[x].isin(places[::-1][:: -(-len(places) // _MOST_POINTS) or 1])]
+        seeds = list(drawn.groupby("run")) if curve["run"].nunique() > 1 else []
         for _, one in seeds:
             look: dict[str, Any] = {"marker": ".", "linestyle": ""} if few else {"linewidth": 0.5}
             axes.plot(one[x], one[y], color=colour, alpha=0.5, label=_SEED, **look)
         means = curve.groupby(x)[y].mean()
         if len(means):
             look = {"marker": marker, "markersize": 4} if few else {}
-            axes.plot(means.index, means, color=colour, linestyle=dashes, label=str(value), **look)
+            line = means[means.index.isin(drawn[x])]
+            axes.plot(line.index, line, color=colour, linestyle=dashes, label=str(value), **look)
         for level in group[group[x].isna()][y]:
             label = f"_{value}, level" if len(means) else str(value)  # once in the legend
             axes.axhline(level, color=colour, linestyle=(0, (2, 2)), linewidth=1, label=label)
@@ -259,7 +267,7 @@ def _describe(figure: Figure) -> None:
                 ("rows" if named else axes.get_yscale(), axes.get_ylim()),
             )
         ]
-        axes.patch.set_gid(quote(f"axes|{'|'.join(limits)}", safe="|"))
+        axes.patch.set_gid(quote(f"axes|{'|'.join(limits)}|{axes.get_title()}", safe="|"))
         for i, line in enumerate(axes.lines):
             label = str(line.get_label())
             if label == _SEED:
@@ -274,7 +282,17 @@ def svg_of(figure: Figure) -> str:
     text = io.StringIO()
     with style():
         figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    return re.sub(r"data:image/png;base64,([^\"]+)", _indexed, text.getvalue())
+
+
+def _indexed(found: re.Match[str]) -> str:
+    """An image of the drawing with a palette where that loses nothing: half of its bytes."""
+    image = PIL.Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB")
+    if len(image.getcolors(maxcolors=image.width * image.height) or ()) <= _PALETTE:
+        image = image.quantize(_PALETTE, dither=PIL.Image.Dither.NONE)
+    packed = io.BytesIO()
+    image.save(packed, "png", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode()}"
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -20,7 +20,7 @@ from gon.spec import RunSpec
 
 PER_RUN = ("device", "origin pass", "compiled", "commit")
 """Facts that stand with each run, and not with its environment."""
-_CURVE_POINTS = 60
+_CURVE_POINTS = 20
 
 
 @dataclass(frozen=True)
@@ -101,15 +101,12 @@ class Card:
 
     @cached_property
     def curve(self) -> str:
-        """Its training loss as points of an SVG line, 100 wide, 24 high, logarithmic; empty for one."""
+        """Its training loss as points of an SVG line, each a unit apart, 50 high, logarithmic; empty for one."""
         if len(self.losses) < 2 or min(self.losses) <= 0 or min(self.losses) == max(self.losses):
             return ""
         logs = [math.log(loss) for loss in self.losses]
         low, high = min(logs), max(logs)
-        return " ".join(
-            f"{100 * i / (len(logs) - 1):.1f},{23 - 22 * (y - low) / (high - low):.1f}"
-            for i, y in enumerate(logs)
-        )
+        return " ".join(f"{i},{49 - 48 * (y - low) / (high - low):.0f}" for i, y in enumerate(logs))
 
 
 @dataclass(frozen=True)
@@ -119,10 +116,14 @@ class CardGroup:
     cards: tuple[Card, ...]
 
     @property
+    def sections(self) -> list[Section]:
+        """The claims that rest on one of them."""
+        return list({section.name: section for card in self.cards for section in card.sections}.values())
+
+    @property
     def anchor(self) -> str:
-        """The id of what holds their cards: the card itself if there is one only."""
-        first = self.cards[0]
-        return first.anchor if len(self.cards) == 1 else f"seeds-of-{first.anchor}"
+        """The id of their card: that of the first run."""
+        return self.cards[0].anchor
 
     @property
     def label(self) -> str:

@@ -12,7 +12,7 @@ from gon.claims.deviations import Deviation
 from gon.claims.formats import count, counted, listed
 from gon.claims.params import Budget, Headline
 from gon.claims.results import Measurement, Verdict
-from gon.reporting.cards import Card, CardGroup, Environment, environments_of
+from gon.reporting.cards import PER_RUN, Card, CardGroup, Environment, environment_facts, environments_of
 from gon.reporting.section import Section
 from gon.spec import RunSpec
 
@@ -222,6 +222,15 @@ class Report:
     def environment_numbers(self) -> dict[str, int]:
         """Which of them a run was trained in, from 1, by its digest."""
         return {card.spec.digest: i for i, e in enumerate(self.environments, start=1) for card in e.cards}
+
+    def ways(self, group: CardGroup) -> dict[tuple[int, tuple[tuple[str, str], ...]], list[Card]]:
+        """How runs of a group were computed: number of the environment and facts, with those that share them."""
+        found: dict[tuple[int, tuple[tuple[str, str], ...]], list[Card]] = {}
+        for card in group.cards:
+            facts = environment_facts(card.session)
+            way = tuple((key, facts[key]) for key in PER_RUN)
+            found.setdefault((self.environment_numbers[card.spec.digest], way), []).append(card)
+        return found
 
     @cached_property
     def data(self) -> dict[str, dict[str, str]]:

@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 from gon.errors import GonError
 
 _PIXELS_PER_POINT = 1.8
+_LONG_LINE = 200
+"""Characters of a path that is a curve, and no box, tick or mark."""
 
 GRID = "#e0e0e0"
 """Colour of the grid in figures."""
@@ -77,14 +79,19 @@ def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool
                 value = "#" + prefix + value[1:]
             elif not value.startswith("data:image/"):
                 continue
+        elif name == "transform" and re.match(r"rotate\(-?0[ )]", value):
+            continue
         elif name in ("d", "transform", "points", "x", "y"):
-            # A hundredth of a point is finer than any screen.
-            value = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", value)
+            # A hundredth of a point is finer than any screen, a tenth fine enough for a line.
+            places = 1 if name == "d" and len(value) > _LONG_LINE else 2
+            value = re.sub(r"-?\d+\.\d+", lambda number: f"{round(float(number[0]), places):g}", value)
             if name == "d":
-                value = re.sub(r"\s*([A-Za-z])\s*", r"\1", value)
+                value = _steps(re.sub(r"\s*([A-Za-z])\s*", r"\1", value).strip())
         else:
             if name in ("style", "fill", "stroke"):
                 value = _themed(value)
+                value = re.sub(r"font-family: [^;]*;? ?", "", value)  # the page's style sheet names one
+                value = value.replace(": ", ":").replace("; ", ";")
             value = re.sub(r"url\(\s*['\"]?#", f"url(#{prefix}", value)
             if re.search(r"url\(\s*['\"]?(?!#)", value):
                 continue
@@ -96,6 +103,36 @@ def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool
             element.remove(child)
         else:
             _clean(child, prefix, kept)
+    # A group that says nothing only weighs.
+    for i, child in reversed(list(enumerate(element))):
+        if child.tag == "g" and not child.attrib:
+            element[i : i + 1] = list(child)
+        elif child.tag == "defs" and not len(child):
+            element.remove(child)
+    # The marks of a line share a style: once for all of them.
+    styles = {child.get("style") for child in element}
+    if len(element) > 1 and len(styles) == 1 and None not in styles and not element.get("style"):
+        if {child.tag for child in element} == {"use"}:
+            element.set("style", styles.pop() or "")
+            for child in element:
+                del child.attrib["style"]
+
+
+def _steps(path: str) -> str:
+    """A curve with each point by its distance from the last one: half as long. Other paths as they are."""
+    if len(path) < _LONG_LINE or set(re.findall("[A-Za-z]", path)) != {"M", "L"}:
+        return path
+    text, last = "", (0.0, 0.0)
+    for command, x, y in re.findall(r"([ML])([^ML ]+) ([^ML ]+)", path):
+        here = float(x), float(y)
+        if command == "M":
+            text += f"M{here[0]:g} {here[1]:g}l"
+        else:
+            text += f"{round(here[0] - last[0], 1):g} {round(here[1] - last[1], 1):g} "
+        last = here
+    # "0.5 -0.3 " as ".5-.3 ", since a sign parts two numbers as well.
+    text = re.sub(r"(?<![\d.])0(?=\.)", "", text)
+    return re.sub(r" (?=-)| $| (?=M)", "", text)
 
 
 def _themed(value: str) -> str:
