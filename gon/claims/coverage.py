@@ -19,10 +19,21 @@ def span(numbers: Iterable[int], noun: str) -> str:
     return last if len(found) == 1 else f"{count(found[0])} to {last}"
 
 
-def table_epochs(claim: JudgedClaim, table: Table) -> str:
-    """After how many epochs the numbers of a table stand, but for what is computed."""
-    names = {cell.measurement for row in table.rows for cell in row}
-    return span((m.epochs for m in claim.measurements if m.name in names and not m.exact), "epoch")
+def stands(claim: JudgedClaim, table: Table) -> str:
+    """After how many epochs the numbers of a table stand, ours (but for what is computed) and published."""
+    cells = [cell for row in table.rows for cell in row]
+    names = {cell.measurement for cell in cells}
+    ours = span((m.epochs for m in claim.measurements if m.name in names and not m.exact), "epoch")
+    said = [f"Ours: after {ours}."] if ours else []
+    if claim.params.published.epochs and any(cell.published is not None for cell in cells):
+        said.append(f"Published: after {counted(claim.params.published.epochs, 'epoch')}.")
+    return " ".join(said)
+
+
+def after(runs: Iterable[Run]) -> str:
+    """After how many epochs a figure stands."""
+    epochs = run_epochs(runs)
+    return f"After {epochs}." if epochs else ""
 
 
 def run_epochs(runs: Iterable[Run]) -> str:

@@ -37,6 +37,10 @@ _MOST_POINTS = 120
 """Points of a curve as it is drawn, every second or tenth of them where there are more; its CSV has all."""
 _LEAST_RATIO = 1.2
 _LEAST_DIFFERENCE = 0.001
+_IMAGE, _TEXT = 0.48, 0.12
+"""Heights of a row of images and of the text below it, in inches."""
+_LETTER = 0.07
+"""Width of a letter of a row's label, in inches."""
 _GAP = 4
 """Pixels between two images."""
 _PALETTE = 256
@@ -138,7 +142,7 @@ def plot(
         for i, value in enumerate(frame[hue].unique())
     }
     drawn = []
-    width = TEXT_WIDTH / (2 if len(parts) > 1 else 1 if kind == "dots" else 1.4)
+    width = TEXT_WIDTH / (2 if len(parts) > 1 else 1.4)  # not wider: it must be legible on a phone
     for heading, part in parts:
         with style():
             height = 2.4 if kind == "lines" else 0.85 + 0.2 * part[y].nunique()
@@ -231,12 +235,12 @@ def draw_images(rows: Sequence[ImageRow]) -> Figure:
         pixels from 0 to 255 are grey or coloured; those with pixels from -1 to 1 are signed: blue is above
         zero, red below.
     """
-    heights = [0.6 if texts else 0.48 for _, _, texts in rows]
+    heights = [_IMAGE + (_TEXT if texts else 0) for _, _, texts in rows]
     columns = max(len(images) for _, images, _ in rows)
+    width = 0.3 + _LETTER * max(len(label) for label, _, _ in rows) + (_IMAGE + 0.06) * columns
     with style():
-        figure, axes = plt.subplots(
-            len(rows), 1, figsize=(TEXT_WIDTH, sum(heights)), squeeze=False, height_ratios=heights
-        )
+        size = (width, sum(heights) + 0.09 * len(rows))  # between rows some air
+        figure, axes = plt.subplots(len(rows), 1, figsize=size, squeeze=False, height_ratios=heights)
     plt.close(figure)
     for axis, (label, images, texts) in zip(axes[:, 0], rows, strict=True):
         pixels = np.asarray(images)  # [images, channels, height, width]
@@ -248,9 +252,10 @@ def draw_images(rows: Sequence[ImageRow]) -> Figure:
         # As they are: the page enlarges them.
         axis.imshow(strip[..., 0] if strip.shape[2] == 1 else strip, interpolation="none", **look)
         side = pixels.shape[2] + _GAP
-        axis.set(xlim=(-0.5, columns * side - 0.5))
+        below = strip.shape[0] * (_TEXT / _IMAGE if texts else 0)  # so that all rows have one scale
+        axis.set(xlim=(-0.5, columns * side - 0.5), ylim=(strip.shape[0] + below - 0.5, -0.5))
         axis.set_axis_off()
-        axis.text(-0.01, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=8)
+        axis.text(-side / 8, strip.shape[0] / 2, label, ha="right", va="center", fontsize=8)
         for i, text in enumerate(texts):
             axis.text((i + 0.5) * side, strip.shape[0] + 1, text, ha="center", va="top", fontsize=7)
     return figure

@@ -101,7 +101,7 @@ class Card:
 
     @cached_property
     def curve(self) -> str:
-        """Its training loss as points of an SVG line, each a unit apart, 50 high, logarithmic; empty for one."""
+        """Its training loss as points of an SVG line, a unit apart, 50 high, logarithmic; empty for one."""
         if len(self.losses) < 2 or min(self.losses) <= 0 or min(self.losses) == max(self.losses):
             return ""
         logs = [math.log(loss) for loss in self.losses]

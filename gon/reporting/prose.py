@@ -171,6 +171,8 @@ def render_markdown(report: Report, target: Target) -> str:
         svg=svg,
     )
 
+    partials.globals["captions"] = partials.get_template("captions.jinja").module
+
     def raw(partial: str, fewest: int, **context: Any) -> tuple[str, str, str]:
         """A partial of the target; the fence that pandoc passes it on in, and the mark behind a fence."""
         text = partials.get_template(f"{target}/{partial}.{SUFFIX[target]}").render(context)

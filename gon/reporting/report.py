@@ -69,7 +69,7 @@ class Report:
             for name, version in card.session.versions.items():
                 versions.setdefault(name, set()).add(version)
         machines = {
-            f"{session.machine.get('gpu', session.machine['processor'])}, {session.device}, "
+            f"{session.machine.get('gpu', session.machine['processor'])}, {session.device.upper()}, "
             f"{counted(session.threads, 'thread')} per run"
             for session in (card.session for card in self.cards)
         }
@@ -224,7 +224,7 @@ class Report:
         return {card.spec.digest: i for i, e in enumerate(self.environments, start=1) for card in e.cards}
 
     def ways(self, group: CardGroup) -> dict[tuple[int, tuple[tuple[str, str], ...]], list[Card]]:
-        """How runs of a group were computed: number of the environment and facts, with those that share them."""
+        """How the runs of a group were computed: number of the environment, and facts."""
         found: dict[tuple[int, tuple[tuple[str, str], ...]], list[Card]] = {}
         for card in group.cards:
             facts = environment_facts(card.session)

@@ -78,6 +78,11 @@ class Section(JudgedClaim):
         return [figure for figure in self.figures if figure.name not in self.params.front]
 
     @property
+    def shown(self) -> tuple[int, int]:
+        """How many of its figures and tables stand in its section; the others are among the details."""
+        return (1, 0) if self.params.front else (2, 1)
+
+    @property
     def anchor(self) -> str:
         """The id of its section."""
         return f"claim-{slug(self.name)}"

@@ -83,8 +83,7 @@ def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool
             continue
         elif name in ("d", "transform", "points", "x", "y"):
             # A hundredth of a point is finer than any screen, a tenth fine enough for a line.
-            places = 1 if name == "d" and len(value) > _LONG_LINE else 2
-            value = re.sub(r"-?\d+\.\d+", lambda number: f"{round(float(number[0]), places):g}", value)
+            value = _rounded(value, 1 if name == "d" and len(value) > _LONG_LINE else 2)
             if name == "d":
                 value = _steps(re.sub(r"\s*([A-Za-z])\s*", r"\1", value).strip())
         else:
@@ -103,19 +102,27 @@ def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool
             element.remove(child)
         else:
             _clean(child, prefix, kept)
-    # A group that says nothing only weighs.
+    _lighten(element)
+
+
+def _lighten(element: ElementTree.Element) -> None:
+    """Take from an element what draws nothing: groups that only hold, and styles that its marks share."""
     for i, child in reversed(list(enumerate(element))):
         if child.tag == "g" and not child.attrib:
             element[i : i + 1] = list(child)
         elif child.tag == "defs" and not len(child):
             element.remove(child)
-    # The marks of a line share a style: once for all of them.
-    styles = {child.get("style") for child in element}
-    if len(element) > 1 and len(styles) == 1 and None not in styles and not element.get("style"):
-        if {child.tag for child in element} == {"use"}:
-            element.set("style", styles.pop() or "")
+    looks = {(child.tag, child.get("style", "")) for child in element}
+    if len(element) > 1 and len(looks) == 1 and not element.get("style"):
+        ((tag, style),) = looks
+        if tag == "use" and style:
+            element.set("style", style)
             for child in element:
                 del child.attrib["style"]
+
+
+def _rounded(numbers: str, places: int) -> str:
+    return re.sub(r"-?\d+\.\d+", lambda number: f"{round(float(number[0]), places):g}", numbers)
 
 
 def _steps(path: str) -> str:
