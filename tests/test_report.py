@@ -278,7 +278,7 @@ def test_a_much_lower_loss_is_told_as_a_factor(tmp_path: Path) -> None:
         return 900.0 if spec.inner_steps == 2 else 40.0
 
     text = section_text(make_report(tmp_path, ("two_step",), loss=worse), "claim-two_step")
-    assert "MNIST, latent 64: 2 inner steps 900, 1 inner step 40.0, 23 times higher†." in text
+    assert "MNIST, latent 64: 2 inner steps 900, 1 inner step 40.0, 23 times higher†" in text
     assert "there is 1 seed of the 3 that the rule rests on" in text
 
 

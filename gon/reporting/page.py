@@ -14,7 +14,7 @@ _CONTENTS_HERE = "<!-- contents -->"
 
 def maths_font() -> str:
     """The font of formulas in base64: the page's own, since most readers have none installed."""
-    return base64.b64encode((TEMPLATES / "page" / "maths.woff2").read_bytes()).decode()
+    return base64.b64encode((TEMPLATES / "page" / "maths.woff").read_bytes()).decode()
 
 
 def render_page(report: Report) -> str:

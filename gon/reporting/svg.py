@@ -61,10 +61,12 @@ def inline_svg(path: Path, prefix: str, alt: str = "") -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool]) -> None:
+def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool], places: int = 2) -> None:
     """Keep what draws, under ids of its own: no script, no style sheet, no link to elsewhere."""
     element.tag = _local(element.tag)
     element.text, element.tail = ((text or "").strip() or None for text in (element.text, element.tail))
+    if element.get("id", "").startswith("seed|"):
+        places = 1  # the values of single seeds are not told
     attributes = {}
     for name, value in element.attrib.items():
         name = _local(name)
@@ -82,10 +84,10 @@ def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool
         elif name == "transform" and re.match(r"rotate\(-?0[ )]", value):
             continue
         elif name in ("d", "transform", "points", "x", "y"):
-            # A hundredth of a point is finer than any screen, a tenth fine enough for a line.
-            value = _rounded(value, 1 if name == "d" and len(value) > _LONG_LINE else 2)
+            # A hundredth of a point is finer than any screen, and keeps three digits of a value.
+            value = re.sub(r"-?\d+\.\d+", lambda number: f"{round(float(number[0]), places):g}", value)
             if name == "d":
-                value = _steps(re.sub(r"\s*([A-Za-z])\s*", r"\1", value).strip())
+                value = _steps(re.sub(r"\s*([A-Za-z])\s*", r"\1", value).strip(), places)
         else:
             if name in ("style", "fill", "stroke"):
                 value = _themed(value)
@@ -101,7 +103,7 @@ def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool
         if not isinstance(child.tag, str) or _local(child.tag) in _DROPPED:
             element.remove(child)
         else:
-            _clean(child, prefix, kept)
+            _clean(child, prefix, kept, places)
     _lighten(element)
 
 
@@ -121,11 +123,7 @@ def _lighten(element: ElementTree.Element) -> None:
                 del child.attrib["style"]
 
 
-def _rounded(numbers: str, places: int) -> str:
-    return re.sub(r"-?\d+\.\d+", lambda number: f"{round(float(number[0]), places):g}", numbers)
-
-
-def _steps(path: str) -> str:
+def _steps(path: str, places: int) -> str:
     """A curve with each point by its distance from the last one: half as long. Other paths as they are."""
     if len(path) < _LONG_LINE or set(re.findall("[A-Za-z]", path)) != {"M", "L"}:
         return path
@@ -135,7 +133,7 @@ def _steps(path: str) -> str:
         if command == "M":
             text += f"M{here[0]:g} {here[1]:g}l"
         else:
-            text += f"{round(here[0] - last[0], 1):g} {round(here[1] - last[1], 1):g} "
+            text += f"{round(here[0] - last[0], places):g} {round(here[1] - last[1], places):g} "
         last = here
     # "0.5 -0.3 " as ".5-.3 ", since a sign parts two numbers as well.
     text = re.sub(r"(?<![\d.])0(?=\.)", "", text)
