@@ -61,7 +61,7 @@ class Evidence:
     def __init__(self) -> None:
         self.records: dict[str, RunRecord] = {}
         self.evaluations: dict[str, dict[str, float]] = {"fitting": {"1": 90.0, "200": 40.0}}
-        self.images: dict[str, Any] = {}
+        self.images: dict[str, Any] = {}  # by data set
         self._losses: dict[int, Losses] = {}
         for path in sorted(RECORDS.glob("*/epochs-5.json")):
             record = read_record(path, {})
@@ -70,8 +70,8 @@ class Evidence:
                 beside = path.with_suffix(f".{name}.json")
                 if beside.exists():
                     self.evaluations.setdefault(name, read_evaluation(beside, record))
-            if not self.images and path.with_suffix(".images.json").exists():
-                self.images = RunStore(RECORDS).load_images(record.spec, 5)
+            if record.spec.dataset not in self.images and path.with_suffix(".images.json").exists():
+                self.images[record.spec.dataset] = RunStore(RECORDS).load_images(record.spec, 5)
 
     def losses(self, spec: RunSpec, epochs: int) -> Losses:
         """A falling loss [steps] with the noise of batches, one of eight of a length."""
@@ -83,23 +83,29 @@ class Evidence:
         return self._losses[steps * 8 + seed]
 
     def record(self, store: RunStore, planned: Request) -> None:
-        """Lay a run as if it had been trained as far as it is planned, with images and evaluations."""
-        spec, epochs, template = planned.spec, planned.epochs, self.records[planned.spec.dataset]
-        losses = self.losses(spec, epochs).copy()
+        """Lay a run as if it had been trained as far as it is planned, with images and evaluations.
+
+        As a training does, it leaves a record at each of `MILESTONES` on the way.
+        """
+        spec, template = planned.spec, self.records[planned.spec.dataset]
+        losses = self.losses(spec, planned.epochs).copy()
         losses[0] += int(spec.digest, 16) / 16**16  # no two trainings have the same losses
-        record = RunRecord(
-            spec=spec,
-            epochs=epochs,
-            parameters=template.parameters,
-            data=template.data,
-            history=list(_history(spec, losses.reshape(epochs, -1).mean(axis=1, dtype=np.float64))),
-            sessions=[dataclasses.replace(template.sessions[0], first_epoch=1, last_epoch=epochs)],
-        )
-        write_atomically(store.steps_path(record), packed_steps(losses))
-        store.save_images(spec, epochs, self.images)
-        record = store.save(record, losses)
-        for name in planned.evaluations:
-            store.save_evaluation(record, name, self.evaluations[name])
+        history = list(_history(spec, losses.reshape(planned.epochs, -1).mean(axis=1, dtype=np.float64)))
+        for epochs in sorted({*(m for m in MILESTONES if m < planned.epochs), planned.epochs}):
+            record = RunRecord(
+                spec=spec,
+                epochs=epochs,
+                parameters=template.parameters,
+                data=template.data,
+                history=history[:epochs],
+                sessions=[dataclasses.replace(template.sessions[0], first_epoch=1, last_epoch=epochs)],
+            )
+            if not store.steps_path(record).exists():
+                write_atomically(store.steps_path(record), packed_steps(losses))
+            store.save_images(spec, epochs, self.images[spec.dataset])
+            record = store.save(record, losses[: epochs * spec.steps_per_epoch])
+            for name in planned.evaluations:
+                store.save_evaluation(record, name, self.evaluations[name])
 
 
 def _history(spec: RunSpec, means: Sequence[float]) -> Iterator[Epoch]:
@@ -207,11 +213,12 @@ def case(*, runs: int | None = None, epochs: int = 1) -> dict[str, Any]:
     budget = ("--budget", "growth" if runs else "reference")
     with tempfile.TemporaryDirectory(prefix="gon-growth-") as folder:
         root = Path(folder)
-        records = [path for path in lay(root, runs=runs, epochs=epochs).root.glob("*/epochs-*[0-9].json")]
+        store = lay(root, runs=runs, epochs=epochs)
+        trained = [max(store.recorded(folder.name)) for folder in store.root.iterdir()]
         found: dict[str, Any] = {
             "case": f"{runs} × {epochs}" if runs else "reference",
-            "runs": len(records),
-            "epochs": sum(int(path.stem.removeprefix("epochs-")) for path in records),
+            "runs": len(trained),
+            "epochs": sum(trained),
             "store_mib": size(root / "runs"),
             "plan": measure(root, *gon, "plan", *budget),
             "dry run": measure(root, *gon, "run", *budget, "--", "--dry-run"),

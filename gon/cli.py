@@ -330,7 +330,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from gon.claims.params import RECORDS
-    from gon.verify.command import deciding, verify, verify_report
+    from gon.verify.command import named_runs, verify, verify_report
     from gon.verify.rebuilding import is_report
 
     paths = [Path(name) for name in options.what]
@@ -343,21 +343,7 @@ def _verify(options: argparse.Namespace) -> int:
     stores = [study.budget.run_store, *([RunStore(RECORDS)] if study.budget.recorded else [])]
     if options.store is not None:
         stores, planned = [RunStore(options.store)], [path.name for path in options.store.glob("*/")]
-    digests: list[str] = []
-    for name in options.what:
-        claims = {claim.name: claim for claim in study.claims}
-        if name == "deciding":
-            named = deciding(study)
-        elif name in claims:
-            named = [request.spec.digest for request in claims[name].requests(study.budget)]
-        else:
-            named = [digest for digest in planned if len(name) >= 4 and digest.startswith(name)]
-        if not named:
-            raise UsageError(
-                f"{name!r} is neither a report, a claim ({', '.join(claims)}), `deciding`, nor the beginning "
-                "of a run's name"
-            )
-        digests += named
+    digests = named_runs(options.what, study, planned)
     runs = options.runs or (None if options.what else 3)
     seed = random.randrange(1_000_000) if options.seed is None else options.seed
     return verify(

@@ -145,7 +145,7 @@ def homeless_numbers(path: Path) -> tuple[int, list[str]]:
             if any(id(element) in exempt for element in above):
                 continue
             (link,) = [str(element["href"]) for element in above if element.name == "a"] or [""]
-            if link.startswith(("#run-", "#seeds-of-run-")):
+            if link.startswith("#run-"):
                 assert soup.select(f'[id="{link[1:]}"] dl.facts'), f"no card at {link}"
                 led += 1
             elif not link.startswith(("#runs", "#ref-")) and not soup.select(f'figure[id="{link[1:]}"]'):

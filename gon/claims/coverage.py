@@ -4,11 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from gon.catalogue import DATASETS
 from gon.claims.formats import count, counted, listed
 from gon.claims.judging import JudgedClaim
 from gon.claims.loading import Run
 from gon.claims.params import NOT_YET
 from gon.claims.results import Table
+from gon.data.prepared import altered
+from gon.spec import RunSpec
 
 
 def span(numbers: Iterable[int], noun: str) -> str:
@@ -20,15 +23,44 @@ def span(numbers: Iterable[int], noun: str) -> str:
     return last if len(found) == 1 else f"{count(found[0])} to {last}"
 
 
-def table_epochs(claim: JudgedClaim, table: Table) -> str:
-    """After how many epochs the numbers of a table stand, but for what is computed."""
-    names = {cell.measurement for row in table.rows for cell in row}
-    return span((m.epochs for m in claim.measurements if m.name in names and not m.exact), "epoch")
+def stands(claim: JudgedClaim, table: Table) -> str:
+    """After how many epochs the numbers of a table stand, ours (but for what is computed) and published."""
+    cells = [cell for row in table.rows for cell in row]
+    names = {cell.measurement for cell in cells}
+    ours = span((m.epochs for m in claim.measurements if m.name in names and not m.exact), "epoch")
+    said = [f"Ours: after {ours}."] if ours else []
+    if claim.params.published.epochs and any(cell.published is not None for cell in cells):
+        said.append(f"Published: after {counted(claim.params.published.epochs, 'epoch')}.")
+    return " ".join(said)
+
+
+def after(runs: Iterable[Run]) -> str:
+    """After how many epochs a figure stands."""
+    epochs = run_epochs(runs)
+    return f"After {epochs}." if epochs else ""
 
 
 def run_epochs(runs: Iterable[Run]) -> str:
     """How many epochs runs were trained for, but for those of models that are computed."""
     return span((run.record.epochs for run in runs if not run.exact), "epoch")
+
+
+def altered_data(runs: Iterable[Run]) -> list[str]:
+    """Titles of the data sets whose images are not those that everybody prepares."""
+    saw = {run.spec.dataset: run.record.data for run in runs}
+    return [DATASETS[name].title for name, digests in saw.items() if altered(name, digests)]
+
+
+def parameters(runs: Iterable[Run]) -> list[tuple[int, int]]:
+    """Trained parameters of the GON on grey-scale images by latent size."""
+    plain = ("gon", 1, RunSpec.width)
+    return sorted(
+        {
+            (run.spec.latent_dim, run.record.parameters)
+            for run in runs
+            if (run.spec.model, DATASETS[run.spec.dataset].channels, run.spec.width) == plain
+        }
+    )
 
 
 def other_code(runs: Sequence[Run], here: str) -> str:

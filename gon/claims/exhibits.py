@@ -19,7 +19,7 @@ from gon.errors import UsageError
 from gon.files import write_atomically
 from gon.runs.store import Image
 
-_IMAGES_PER_ROW = 10
+_IMAGES_PER_ROW = 6
 
 
 class Exhibits(Frames):

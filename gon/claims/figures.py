@@ -1,7 +1,9 @@
 """Every plot: one style, safe for colour-blind readers and readable in grey; each drawn from a tidy frame."""
 
+import base64
 import contextlib
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import PIL.Image
 import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
@@ -30,10 +33,18 @@ _COLOURS = [*sns.color_palette("colorblind", 10), (0.0, 0.0, 0.0), (0.45, 0.45, 
 _DASHES: list[Any] = ["-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 1))]
 _MARKERS = ["o", "s", "^", "v", "P", "X"]
 _FEW_POINTS = 12
+_MOST_POINTS = 120
+"""Points of a curve as it is drawn, every second or tenth of them where there are more; its CSV has all."""
 _LEAST_RATIO = 1.2
 _LEAST_DIFFERENCE = 0.001
+_IMAGE, _TEXT = 0.48, 0.12
+"""Heights of a row of images and of the text below it, in inches."""
+_LETTER = 0.07
+"""Width of a letter of a row's label, in inches."""
 _GAP = 4
 """Pixels between two images."""
+_PALETTE = 256
+"""Colours that an image with a palette may have."""
 
 _SEED = "_seed"
 _UNNAMED = ["_passed", "_interval"]
@@ -51,6 +62,7 @@ def style() -> Iterator[None]:
     """The style of every figure, as a context: ours on matplotlib's own, whatever a person's settings are."""
     settings: dict[str, Any] = {
         "font.size": 9,
+        "font.sans-serif": ["DejaVu Sans"],  # matplotlib's own: the only one that is there wherever it draws
         "axes.titlesize": 10,
         "axes.labelsize": 9,
         "legend.fontsize": 8,
@@ -111,10 +123,10 @@ def plot(
         for i, value in enumerate(frame[hue].unique())
     }
     drawn = []
-    width = TEXT_WIDTH / (2 if len(parts) > 1 else 1 if kind == "dots" else 1.4)
+    width = TEXT_WIDTH / (2 if len(parts) > 1 else 1.4)  # not wider: it must be legible on a phone
     for heading, part in parts:
         with style():
-            height = 2.2 if kind == "lines" else 0.85 + 0.2 * part[y].nunique()
+            height = 2.4 if kind == "lines" else 0.85 + 0.2 * part[y].nunique()
             figure, (axes,) = panels(1, height, width)
             if kind == "lines":
                 _draw_lines(axes, part, x, y, hue, looks)
@@ -129,10 +141,7 @@ def plot(
             axes.set_ylabel(y if kind == "lines" else "")
             axes.set_title(str(heading))
             if part[hue].nunique() > 1:
-                if kind == "lines":
-                    axes.legend()
-                else:
-                    figure.legend(loc="outside lower center", ncols=3)
+                figure.legend(loc="outside lower center", ncols=3)  # below: it must not hide a curve
         drawn.append(figure)
     return drawn
 
@@ -140,15 +149,18 @@ def plot(
 def _draw_lines(axes: Axes, frame: pd.DataFrame, x: str, y: str, hue: str, looks: dict[Any, Look]) -> None:
     for value, group in frame.groupby(hue, sort=False):
         (colour, dashes, marker), curve = looks[value], group.dropna(subset=[x])
-        few = curve[x].nunique() <= _FEW_POINTS
-        seeds = list(curve.groupby("run")) if curve["run"].nunique() > 1 else []
+        places = np.sort(curve[x].unique())
+        few = len(places) <= _FEW_POINTS
+        drawn = curve[curve[x].isin(places[::-1][:: -(-len(places) // _MOST_POINTS) or 1])]
+        seeds = list(drawn.groupby("run")) if curve["run"].nunique() > 1 else []
         for _, one in seeds:
             look: dict[str, Any] = {"marker": ".", "linestyle": ""} if few else {"linewidth": 0.5}
             axes.plot(one[x], one[y], color=colour, alpha=0.5, label=_SEED, **look)
         means = curve.groupby(x)[y].mean()
         if len(means):
             look = {"marker": marker, "markersize": 4} if few else {}
-            axes.plot(means.index, means, color=colour, linestyle=dashes, label=str(value), **look)
+            line = means[means.index.isin(drawn[x])]
+            axes.plot(line.index, line, color=colour, linestyle=dashes, label=str(value), **look)
         for level in group[group[x].isna()][y]:
             label = f"_{value}, level" if len(means) else str(value)  # once in the legend
             axes.axhline(level, color=colour, linestyle=(0, (2, 2)), linewidth=1, label=label)
@@ -204,12 +216,12 @@ def draw_images(rows: Sequence[ImageRow]) -> Figure:
         pixels from 0 to 255 are grey or coloured; those with pixels from -1 to 1 are signed: blue is above
         zero, red below.
     """
-    heights = [0.6 if texts else 0.48 for _, _, texts in rows]
+    heights = [_IMAGE + (_TEXT if texts else 0) for _, _, texts in rows]
     columns = max(len(images) for _, images, _ in rows)
+    width = 0.3 + _LETTER * max(len(label) for label, _, _ in rows) + (_IMAGE + 0.06) * columns
     with style():
-        figure, axes = plt.subplots(
-            len(rows), 1, figsize=(TEXT_WIDTH, sum(heights)), squeeze=False, height_ratios=heights
-        )
+        size = (width, sum(heights) + 0.09 * len(rows))  # between rows some air
+        figure, axes = plt.subplots(len(rows), 1, figsize=size, squeeze=False, height_ratios=heights)
     plt.close(figure)
     for axis, (label, images, texts) in zip(axes[:, 0], rows, strict=True):
         pixels = np.asarray(images)  # [images, channels, height, width]
@@ -221,9 +233,10 @@ def draw_images(rows: Sequence[ImageRow]) -> Figure:
         # As they are: the page enlarges them.
         axis.imshow(strip[..., 0] if strip.shape[2] == 1 else strip, interpolation="none", **look)
         side = pixels.shape[2] + _GAP
-        axis.set(xlim=(-0.5, columns * side - 0.5))
+        below = strip.shape[0] * (_TEXT / _IMAGE if texts else 0)  # so that all rows have one scale
+        axis.set(xlim=(-0.5, columns * side - 0.5), ylim=(strip.shape[0] + below - 0.5, -0.5))
         axis.set_axis_off()
-        axis.text(-0.01, 0.5, label, transform=axis.transAxes, ha="right", va="center", fontsize=8)
+        axis.text(-side / 8, strip.shape[0] / 2, label, ha="right", va="center", fontsize=8)
         for i, text in enumerate(texts):
             axis.text((i + 0.5) * side, strip.shape[0] + 1, text, ha="center", va="top", fontsize=7)
     return figure
@@ -240,7 +253,7 @@ def _describe(figure: Figure) -> None:
                 ("rows" if named else axes.get_yscale(), axes.get_ylim()),
             )
         ]
-        axes.patch.set_gid(quote(f"axes|{'|'.join(limits)}", safe="|"))
+        axes.patch.set_gid(quote(f"axes|{'|'.join(limits)}|{axes.get_title()}", safe="|"))
         for i, line in enumerate(axes.lines):
             label = str(line.get_label())
             if label == _SEED:
@@ -255,7 +268,17 @@ def svg_of(figure: Figure) -> str:
     text = io.StringIO()
     with style():
         figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    return re.sub(r"data:image/png;base64,([^\"]+)", _indexed, text.getvalue())
+
+
+def _indexed(found: re.Match[str]) -> str:
+    """An image of the drawing with a palette where that loses nothing: half of its bytes."""
+    image = PIL.Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB")
+    if len(image.getcolors(maxcolors=image.width * image.height) or ()) <= _PALETTE:
+        image = image.quantize(_PALETTE, dither=PIL.Image.Dither.NONE)
+    packed = io.BytesIO()
+    image.save(packed, "png", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode()}"
 
 
 def save_figure(figure: Figure, path: Path) -> None:

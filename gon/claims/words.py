@@ -110,7 +110,7 @@ def terms(rule: Rule) -> str:
             early = f", refuted early after {listed([count(n) for n in rule.milestones])}"
     return (
         f"{version}; {threshold}; level {level(1 - rule.alpha)}; {QUANTITIES[rule.quantity].title} after "
-        f"{_epochs(rule.epochs)}{early}; it rests on the seeds 0 to {rule.seeds - 1} and no others"
+        f"{_epochs(rule.epochs)}{early}; seeds 0 to {rule.seeds - 1}"
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from gon.spec import RunSpec
 
 PER_RUN = ("device", "origin pass", "compiled", "commit")
 """Facts that stand with each run, and not with its environment."""
-_CURVE_POINTS = 60
+_CURVE_POINTS = 20
 
 
 @dataclass(frozen=True)
@@ -103,15 +103,12 @@ class Card:
 
     @cached_property
     def curve(self) -> str:
-        """Its training loss as points of an SVG line, 100 wide, 24 high, logarithmic; empty for one."""
+        """Its training loss as points of an SVG line, a unit apart, 50 high, logarithmic; empty for one."""
         if len(self.losses) < 2 or min(self.losses) <= 0 or min(self.losses) == max(self.losses):
             return ""
         logs = [math.log(loss) for loss in self.losses]
         low, high = min(logs), max(logs)
-        return " ".join(
-            f"{100 * i / (len(logs) - 1):.1f},{23 - 22 * (y - low) / (high - low):.1f}"
-            for i, y in enumerate(logs)
-        )
+        return " ".join(f"{i},{49 - 48 * (y - low) / (high - low):.0f}" for i, y in enumerate(logs))
 
 
 @dataclass(frozen=True)
@@ -121,10 +118,14 @@ class CardGroup:
     cards: tuple[Card, ...]
 
     @property
+    def sections(self) -> list[Section]:
+        """The claims that rest on one of them."""
+        return list({section.name: section for card in self.cards for section in card.sections}.values())
+
+    @property
     def anchor(self) -> str:
-        """The id of what holds their cards: the card itself if there is one only."""
-        first = self.cards[0]
-        return first.anchor if len(self.cards) == 1 else f"seeds-of-{first.anchor}"
+        """The id of their card: that of the first run."""
+        return self.cards[0].anchor
 
     @property
     def label(self) -> str:
@@ -192,3 +193,17 @@ def environments_of(all_cards: Sequence[Card]) -> list[Environment]:
         facts = environment_facts(card.session).items()
         groups.setdefault(tuple(fact for fact in facts if fact[0] not in PER_RUN), []).append(card)
     return [Environment(dict(facts), tuple(cards)) for facts, cards in groups.items()]
+
+
+def ways(
+    group: CardGroup, environments: Mapping[str, int]
+) -> dict[tuple[int, tuple[tuple[str, str], ...]], list[Card]]:
+    """How the runs of a group were computed: number of the environment, and facts."""
+    found: dict[tuple[int, tuple[tuple[str, str], ...]], list[Card]] = {}
+    for card in group.cards:
+        facts = environment_facts(card.session)
+        way = tuple((key, facts[key]) for key in PER_RUN)
+        if card.run.origin is not None:
+            way = (*way, ("record", f"from {card.run.origin}"))
+        found.setdefault((environments[card.spec.digest], way), []).append(card)
+    return found

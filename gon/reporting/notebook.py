@@ -13,6 +13,7 @@ from gon.catalogue import EXPLANATIONS
 from gon.claims.formats import counted
 from gon.errors import GonError
 from gon.files import PROJECT
+from gon.reporting.page import maths_font
 from gon.reporting.report import Report
 from gon.reporting.section import Section
 
@@ -48,6 +49,7 @@ def render_notebook(notebook: NotebookNode, path: Path, section: Section | None,
         "title": EXPLANATIONS.get(path.stem),
         "anchor": "model",
         "byline": f"{executed}; it judges no claim.",
+        "maths_font": maths_font(),
     }
     if section is not None:
         budget = f"{counted(report.budget.epochs, 'epoch')} (budget “{report.budget.name}”)"

@@ -12,12 +12,16 @@ from gon.reporting.report import Report
 _CONTENTS_HERE = "<!-- contents -->"
 
 
+def maths_font() -> str:
+    """The font of formulas in base64: the page's own, since most readers have none installed."""
+    return base64.b64encode((TEMPLATES / "page" / "maths.woff").read_bytes()).decode()
+
+
 def render_page(report: Report) -> str:
     """The report as an HTML document."""
     contents, text = render_prose(report, "page")
     summary, _, body = text.partition(_CONTENTS_HERE)
     script = (TEMPLATES / "page" / "script.js").read_text(encoding="utf-8")
-    font = (TEMPLATES / "page" / "maths.woff").read_bytes()
     abstract = BeautifulSoup(summary, "html.parser").select_one("#summary p")
     template = environment("html").get_template("page.html")
     return template.render(
@@ -29,5 +33,5 @@ def render_page(report: Report) -> str:
         script=Markup(script),
         # The one script that may run is this one, letter by letter.
         script_digest=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
-        maths_font=base64.b64encode(font).decode(),
+        maths_font=maths_font(),
     )

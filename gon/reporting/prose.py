@@ -7,6 +7,7 @@ from a parameter file or a result therefore always appears as that text.
 
 import dataclasses
 import inspect
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -25,7 +26,7 @@ from gon.claims.results import Comparison, Measurement
 from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting import dictionary, escape
-from gon.reporting.cards import PER_RUN, environment_facts
+from gon.reporting.cards import ways
 from gon.reporting.changes import standing
 from gon.reporting.report import Report
 from gon.reporting.svg import inline_svg
@@ -107,11 +108,10 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
         coverage=coverage,
         pairing=pairing,
         tables_of_data=dictionary.TABLES,
-        environment_facts=environment_facts,
-        PER_RUN=PER_RUN,
         explanations=EXPLANATIONS,
         settings_of=settings_of,
         standing=standing,
+        ways=ways,
     )
     return made
 
@@ -165,14 +165,22 @@ def render_markdown(report: Report, target: Target) -> str:
     language: Literal["html", "typst"] = "html" if target == "page" else "typst"
     partials = environment(language)
     numbering = Numbering()
+    drawings = itertools.count(1)
+
+    def svg(path: Path, alt: str = "") -> Markup:
+        """A drawing inside the page; its ids begin with its number, since there are many of them."""
+        return Markup(inline_svg(path, f"d{next(drawings)}-", escape.printable(alt)))
+
     partials.globals.update(
         home=report.home,
         report=report,
         numbering=numbering,
         bibtex=bibtex(report),
         workflow_alt="; ".join(f"{first} leads to {second}" for first, second in report.edges),
-        svg=_svg,
+        svg=svg,
     )
+
+    partials.globals["captions"] = partials.get_template("captions.jinja").module
 
     def raw(partial: str, fewest: int, **context: Any) -> tuple[str, str, str]:
         """A partial of the target; the fence that pandoc passes it on in, and the mark behind a fence."""
@@ -256,7 +264,3 @@ def bibtex(report: Report) -> str:
     }
     lines = "".join(f",\n  {key:6} = {{{value}}}" for key, value in fields.items())
     return f"@misc{{gonreport{report.moment.year}{lines}\n}}"
-
-
-def _svg(path: Path, prefix: str, alt: str = "") -> Markup:
-    return Markup(inline_svg(path, prefix, escape.printable(alt)))

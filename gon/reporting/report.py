@@ -12,7 +12,6 @@ from gon.claims.deviations import Deviation
 from gon.claims.formats import count, counted, listed
 from gon.claims.params import Budget, Headline
 from gon.claims.results import Measurement, Verdict
-from gon.data.prepared import altered
 from gon.reporting.cards import Card, CardGroup, Environment, environments_of
 from gon.reporting.section import Section
 from gon.spec import RunSpec
@@ -74,7 +73,7 @@ class Report:
             for name, version in card.session.versions.items():
                 versions.setdefault(name, set()).add(version)
         machines = {
-            f"{session.machine.get('gpu', session.machine['processor'])}, {session.device}, "
+            f"{session.machine.get('gpu', session.machine['processor'])}, {session.device.upper()}, "
             f"{counted(session.threads, 'thread')} per run"
             for session in (card.session for card in self.cards)
         }
@@ -175,15 +174,6 @@ class Report:
         return [DATASETS[name].title for name in dict.fromkeys(card.spec.dataset for card in self.cards)]
 
     @property
-    def altered_data(self) -> list[str]:
-        """Titles of the data sets whose images are not those that everybody prepares."""
-        return [
-            DATASETS[name].title
-            for name, digests in {card.spec.dataset: card.run.record.data for card in self.cards}.items()
-            if altered(name, digests)
-        ]
-
-    @property
     def uses_more_data(self) -> bool:
         """Whether a data set is used that the written report does not use."""
         return any(not DATASETS[card.spec.dataset].required for card in self.cards)
@@ -193,18 +183,6 @@ class Report:
         """Training and validation images used, every combination that occurs."""
         sizes = {(card.spec.train_images, card.spec.validation_images) for card in self.cards}
         return sorted((a, b) for a, b in sizes if a is not None and b is not None)
-
-    @property
-    def parameters(self) -> list[tuple[int, int]]:
-        """Trained parameters of the GON on grey-scale images by latent size."""
-        plain = ("gon", 1, RunSpec.width)
-        return sorted(
-            {
-                (card.spec.latent_dim, card.run.record.parameters)
-                for card in self.cards
-                if (card.spec.model, DATASETS[card.spec.dataset].channels, card.spec.width) == plain
-            }
-        )
 
     @property
     def total_seconds(self) -> float:

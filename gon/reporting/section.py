@@ -87,6 +87,11 @@ class Section(JudgedClaim):
         return [FAILURE] if self.failure else self.result.files()
 
     @property
+    def shown(self) -> tuple[int, int]:
+        """How many of its figures and tables stand in its section; the others are among the details."""
+        return (1, 0) if self.params.front else (2, 1)
+
+    @property
     def anchor(self) -> str:
         """The id of its section."""
         return f"claim-{slug(self.name)}"

@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 from gon.errors import GonError
 
 _PIXELS_PER_POINT = 1.8
+_LONG_LINE = 200
+"""Characters of a path that is a curve, and no box, tick or mark."""
 
 GRID = "#e0e0e0"
 """Colour of the grid in figures."""
@@ -59,10 +61,12 @@ def inline_svg(path: Path, prefix: str, alt: str = "") -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool]) -> None:
+def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool], places: int = 2) -> None:
     """Keep what draws, under ids of its own: no script, no style sheet, no link to elsewhere."""
     element.tag = _local(element.tag)
     element.text, element.tail = ((text or "").strip() or None for text in (element.text, element.tail))
+    if element.get("id", "").startswith("seed|"):
+        places = 1  # the values of single seeds are not told
     attributes = {}
     for name, value in element.attrib.items():
         name = _local(name)
@@ -77,14 +81,18 @@ def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool
                 value = "#" + prefix + value[1:]
             elif not value.startswith("data:image/"):
                 continue
+        elif name == "transform" and re.match(r"rotate\(-?0[ )]", value):
+            continue
         elif name in ("d", "transform", "points", "x", "y"):
-            # A hundredth of a point is finer than any screen.
-            value = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", value)
+            # A hundredth of a point is finer than any screen, and keeps three digits of a value.
+            value = re.sub(r"-?\d+\.\d+", lambda number: f"{round(float(number[0]), places):g}", value)
             if name == "d":
-                value = re.sub(r"\s*([A-Za-z])\s*", r"\1", value)
+                value = _steps(re.sub(r"\s*([A-Za-z])\s*", r"\1", value).strip(), places)
         else:
             if name in ("style", "fill", "stroke"):
                 value = _themed(value)
+                value = re.sub(r"font-family: [^;]*;? ?", "", value)  # the page's style sheet names one
+                value = value.replace(": ", ":").replace("; ", ";")
             value = re.sub(r"url\(\s*['\"]?#", f"url(#{prefix}", value)
             if re.search(r"url\(\s*['\"]?(?!#)", value):
                 continue
@@ -95,7 +103,41 @@ def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool
         if not isinstance(child.tag, str) or _local(child.tag) in _DROPPED:
             element.remove(child)
         else:
-            _clean(child, prefix, kept)
+            _clean(child, prefix, kept, places)
+    _lighten(element)
+
+
+def _lighten(element: ElementTree.Element) -> None:
+    """Take from an element what draws nothing: groups that only hold, and styles that its marks share."""
+    for i, child in reversed(list(enumerate(element))):
+        if child.tag == "g" and not child.attrib:
+            element[i : i + 1] = list(child)
+        elif child.tag == "defs" and not len(child):
+            element.remove(child)
+    looks = {(child.tag, child.get("style", "")) for child in element}
+    if len(element) > 1 and len(looks) == 1 and not element.get("style"):
+        ((tag, style),) = looks
+        if tag == "use" and style:
+            element.set("style", style)
+            for child in element:
+                del child.attrib["style"]
+
+
+def _steps(path: str, places: int) -> str:
+    """A curve with each point by its distance from the last one: half as long. Other paths as they are."""
+    if len(path) < _LONG_LINE or set(re.findall("[A-Za-z]", path)) != {"M", "L"}:
+        return path
+    text, last = "", (0.0, 0.0)
+    for command, x, y in re.findall(r"([ML])([^ML ]+) ([^ML ]+)", path):
+        here = float(x), float(y)
+        if command == "M":
+            text += f"M{here[0]:g} {here[1]:g}l"
+        else:
+            text += f"{round(here[0] - last[0], places):g} {round(here[1] - last[1], places):g} "
+        last = here
+    # "0.5 -0.3 " as ".5-.3 ", since a sign parts two numbers as well.
+    text = re.sub(r"(?<![\d.])0(?=\.)", "", text)
+    return re.sub(r" (?=-)| $| (?=M)", "", text)
 
 
 def _themed(value: str) -> str:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gon.claims.study import Study
-from gon.errors import GonError
+from gon.errors import GonError, UsageError
 from gon.reporting.package import ARCHIVE
 from gon.runs import provenance
 from gon.runs.checkpoint import load_checkpoint
@@ -146,6 +146,32 @@ def deciding(study: Study) -> list[str]:
             pairs = claim.pairs(rules[headline.rules[0]], study.budget)
             found += [spec.digest for pair in pairs for spec in pair]
     return list(dict.fromkeys(found))
+
+
+def named_runs(names: Sequence[str], study: Study, known: Sequence[str]) -> list[str]:
+    """The runs that somebody names: by the beginning of a digest, by claim, or those that are `deciding`.
+
+    Raises
+    ------
+    UsageError
+        If a name is none of these.
+    """
+    claims = {claim.name: claim for claim in study.claims}
+    digests: list[str] = []
+    for name in names:
+        if name == "deciding":
+            found = deciding(study)
+        elif name in claims:
+            found = [request.spec.digest for request in claims[name].requests(study.budget)]
+        else:
+            found = [digest for digest in known if len(name) >= 4 and digest.startswith(name)]
+        if not found:
+            raise UsageError(
+                f"{name!r} is neither a report, a claim ({', '.join(claims)}), `deciding`, nor the beginning "
+                "of a run's name"
+            )
+        digests += found
+    return digests
 
 
 def verify_report(path: Path, signers: Path | None = None) -> int:

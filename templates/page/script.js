@@ -91,11 +91,23 @@ for (const table of document.querySelectorAll("table.filterable")) {
 // An axis says its scale and limits in the id of its background, and a line its name: a value follows from where
 // a point is drawn, and where it is to be drawn from its value.
 const scalesOf = (ground) => {
-  const [, xScale, x0, x1, yScale, y0, y1] = decodeURIComponent(ground.id).split("|");
-  return { xScale, x0: Number(x0), x1: Number(x1), yScale, y0: Number(y0), y1: Number(y1), box: ground.getBBox() };
+  const [, xScale, x0, x1, yScale, y0, y1, title] = decodeURIComponent(ground.id).split("|");
+  return { title, xScale, x0: Number(x0), x1: Number(x1), yScale, y0: Number(y0), y1: Number(y1), box: ground.getBBox() };
 };
 const between = (scale, low, high, share) => (scale === "log" ? low * (high / low) ** share : low + (high - low) * share);
 const drawnIn = (ground) => ground.parentElement.querySelectorAll('[id*="line|"], [id*="seed|"]');
+// The points of a path, whose lines are "M x y", and "l" with distances from one to the next.
+const pointsOf = (path) => {
+  const points = [];
+  for (const [, to, numbers] of (path ?? "").matchAll(/([MLl])([^MLl]*)/g)) {
+    const found = numbers.match(/-?\d*\.?\d+/g) ?? [];
+    for (let i = 0; i + 1 < found.length; i += 2) {
+      const [x, y] = to === "l" ? points.at(-1) : [0, 0];
+      points.push([x + Number(found[i]), y + Number(found[i + 1])]);
+    }
+  }
+  return points;
+};
 const short = (value) => (value !== 0 && (Math.abs(value) >= 1e4 || Math.abs(value) < 1e-3) ? value.toExponential(1) : String(Number(value.toPrecision(3))));
 const rescale = (ground, linear) => {
   const { y0, y1, box } = scalesOf(ground);
@@ -109,7 +121,7 @@ const rescale = (ground, linear) => {
     element.setAttribute(name, linear ? change(element.dataset[name]) : element.dataset[name]);
   };
   for (const line of drawnIn(ground)) {
-    for (const path of line.querySelectorAll(":scope > path")) set(path, "d", (d) => d.replace(/([ML])\s*([-\d.]+)[ ,]([-\d.]+)/g, (_, to, x, y) => `${to} ${x} ${place(Number(y))}`));
+    for (const path of line.querySelectorAll(":scope > path")) set(path, "d", (d) => `M${pointsOf(d).map(([x, y]) => `${x.toFixed(2)} ${place(y)}`).join("L")}`);
     for (const use of line.querySelectorAll("use")) set(use, "y", (y) => place(Number(y)));
   }
   for (const tick of axes.querySelectorAll('[id*="ytick_"]')) tick.style.display = linear ? "none" : "";
@@ -154,16 +166,17 @@ const tip = make("div", { class: "tip", hidden: "" });
 document.body.append(tip);
 const read = (panels) => {
   const points = [];
-  for (const ground of panels.querySelectorAll('[id*="axes|"]')) {
-    const { xScale, x0, x1, yScale, y0, y1, box } = scalesOf(ground);
+  const grounds = [...panels.querySelectorAll('[id*="axes|"]')];
+  for (const ground of grounds) {
+    const { title, xScale, x0, x1, yScale, y0, y1, box } = scalesOf(ground);
     const linear = ground.parentElement.querySelector(".linear") !== null;
     const screen = ground.ownerSVGElement.getScreenCTM();
     const rows = ground.parentElement.querySelectorAll('[id*="ytick_"] text');
     for (const line of ground.parentElement.querySelectorAll('[id*="line|"]')) {
-      const name = decodeURIComponent(line.id.split("line|")[1]).replace(/^\d+\|/, "");
+      const label = decodeURIComponent(line.id.split("line|")[1]).replace(/^\d+\|/, "");
+      const name = title && grounds.length > 1 ? `${title}, ${label}` : label;
       const marks = [...line.querySelectorAll("use")].map((use) => [use.x.baseVal.value, use.y.baseVal.value]);
-      const path = line.querySelector(":scope > path")?.getAttribute("d") ?? "";
-      const drawn = marks.length ? marks : [...path.matchAll(/[ML]\s*([-\d.]+)[ ,]([-\d.]+)/g)].map((found) => [Number(found[1]), Number(found[2])]);
+      const drawn = marks.length ? marks : pointsOf(line.querySelector(":scope > path")?.getAttribute("d"));
       for (const [x, y] of drawn) {
         const [across, up] = [(x - box.x) / box.width, 1 - (y - box.y) / box.height];
         if (across < -0.01 || across > 1.01 || up < -0.01 || up > 1.01) continue;
