@@ -152,8 +152,8 @@ def build_parser() -> argparse.ArgumentParser:
         "what",
         nargs="*",
         metavar="WHAT",
-        help="a report's folder or archive; or runs: the beginning of a run's name, a claim, or `deciding`, "
-        "the first seed of what the first lines of the report rest on (default: the budget's runs)",
+        help="a report's folder or archive; a signed file; or runs: the beginning of a run's name, a claim, "
+        "or `deciding`, the first seed of what the first lines of the report rest on (default: the budget's runs)",
     )
     _add_study_options(command)
     command.add_argument(
@@ -330,7 +330,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from gon.claims.params import RECORDS
-    from gon.verify.command import named_runs, verify, verify_report
+    from gon.verify.command import named_runs, verify, verify_file, verify_report
     from gon.verify.rebuilding import is_report
 
     paths = [Path(name) for name in options.what]
@@ -338,6 +338,8 @@ def _verify(options: argparse.Namespace) -> int:
         if len(paths) > 1:
             raise UsageError(f"{paths[1]}: only one report is verified at a time")
         return verify_report(paths[0], options.signers)
+    if paths and paths[0].is_file():
+        return verify_file(paths[0], options.signers)
     study = _study(options)
     planned = list(dict.fromkeys(planned.spec.digest for planned in study.plan()))
     stores = [study.budget.run_store, *([RunStore(RECORDS)] if study.budget.recorded else [])]

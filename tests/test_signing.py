@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gon.cli import main
+from gon.files import PROJECT
 from gon.verify.findings import Check
 from gon.verify.signing import SUMS, check_signature, check_sums, write_sums
 
@@ -85,6 +87,18 @@ def test_a_folder_of_records_has_one_list_of_digests_to_sign(tmp_path: Path) -> 
         assert check_sums(records).outcome == "differs"
         shutil.rmtree(records)
         (tmp_path / "good").rename(records)
+
+
+def test_any_signed_file_is_verified_from_the_command_line(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.yaml"
+    shutil.copyfile(PROJECT / "params" / "ledger.yaml", ledger)
+    sign(ledger, make_key(tmp_path, "ada"))
+    words = ["verify", str(ledger), "--signers", str(tmp_path / "ada.signers")]
+    assert main(words) == 0
+    ledger.write_text(ledger.read_text().replace("2026", "2025"))
+    assert main(words) == 1
+    ledger.with_name("ledger.yaml.sig").unlink()
+    assert main(["verify", str(ledger)]) == 2
 
 
 def test_the_reference_records_are_those_of_their_list() -> None:

@@ -174,6 +174,21 @@ def named_runs(names: Sequence[str], study: Study, known: Sequence[str]) -> list
     return digests
 
 
+def verify_file(path: Path, signers: Path | None) -> int:
+    """Check the signature of a file; returns the exit status, 0 if it is valid.
+
+    Raises
+    ------
+    UsageError
+        If there is no signature to check.
+    """
+    found = check_signature(path, signers)
+    if found is None:
+        raise UsageError(f"{path}: has no signature beside it, {path.name}.sig, and is no report")
+    print_checks([found], Console())
+    return 0 if found.agrees else 1
+
+
 def verify_report(path: Path, signers: Path | None = None) -> int:
     """Check a report against the records in its archive, and print a table and what it covers.
 
