@@ -153,7 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="*",
         metavar="WHAT",
         help="a report's folder or archive; a signed file; or runs: the beginning of a run's name, a claim, "
-        "or `deciding`, the first seed of what the first lines of the report rest on (default: the budget's runs)",
+        "or `deciding`, the first seed of what the report's first lines rest on (default: the budget's runs)",
     )
     _add_study_options(command)
     command.add_argument(
