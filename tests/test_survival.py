@@ -159,6 +159,8 @@ def test_a_kernel_that_is_killed_is_named_and_the_next_start_goes_on(project: Pr
     project.gon(*SMOKE)
 
 
-@pytest.mark.timeout(8 * 3600)  # each wait in it has a limit of its own
-def test_what_is_killed_at_random_ends_like_what_is_not(tmp_path: Path, long: bool) -> None:
-    assert soak.soak(tmp_path, kills=200 if long else 5, seed=time.time_ns()) == []
+# Each wait in it has a limit of its own.
+@pytest.mark.timeout(8 * 3600)
+@pytest.mark.parametrize("kills", [5, pytest.param(200, marks=pytest.mark.long)])
+def test_what_is_killed_at_random_ends_like_what_is_not(tmp_path: Path, kills: int) -> None:
+    assert soak.soak(tmp_path, kills, seed=time.time_ns()) == []
