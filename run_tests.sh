@@ -23,7 +23,6 @@ With arguments, runs only pytest with them. For example:
   ./run_tests.sh --long                the long forms of the tests that have one
   ./run_tests.sh -k data               the tests with "data" in their name
   ./run_tests.sh tests/test_data.py    the tests of one file (paths count from the project's folder)
-  ./run_tests.sh --long                all tests, the soak with 200 kills in place of 5: hours
 
 CHROMIUM names the Chromium or Chrome that the browser tests use, if it is not found by itself.
 END

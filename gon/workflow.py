@@ -92,27 +92,26 @@ _IN_PART = {"--until", "-U", "--omit-from", "-O"}
 
 
 def _report_the_rest(study: Study, since: float, lock: int) -> None:
-    """Make the report where a claim failed, which the engine leaves undone: it shows that claim as failed."""
+    """Make the report where something failed that it rests on, which the engine leaves undone.
+
+    It shows a claim that failed as failed, and is without an explanation that did.
+    """
     failures, budget = failures_of(study, since), study.budget
-    if not failures:
-        return
     failed = [failure.claim for failure in failures]
-    folders = [keep_failure(study, failure) for failure in failures]
-    whole = [result_folder(study, claim.name) for claim in study.claims if claim.name not in failed]
-    names = [*EXPLANATIONS, *(folder.name for folder in whole)]
-    notebooks = [path for name in names if (path := budget.build / "notebooks" / f"{name}.ipynb").exists()]
+    folders = [result_folder(study, claim.name) for claim in study.claims if claim.name not in failed]
+    executed = [budget.build / "notebooks" / f"{name}.ipynb" for name in EXPLANATIONS]
+    without = failed + [path.stem for path in executed if not path.exists()]
+    if not without or not all((folder / "result.json").exists() for folder in folders):
+        return  # it is the report that failed, or the engine did before the claims
+    executed += [budget.build / "notebooks" / f"{folder.name}.ipynb" for folder in folders]
+    folders += [keep_failure(study, failure) for failure in failures]
     graph, output = budget.build / "workflow.dot", PROJECT / budget.report
-    command = [sys.executable, "-m", "gon.cli", "report", *whole, *folders, "--budget", budget.name]
+    command = [sys.executable, "-m", "gon.cli", "report", *folders, "--budget", budget.name]
     command += [word for text in budget.overrides for word in ("--set", text)]
-    command += [
-        "--notebooks",
-        *notebooks,
-        *(["--workflow", graph] if graph.exists() else []),
-        "--output",
-        output,
-    ]
+    command += ["--output", output, *(["--workflow", graph] if graph.exists() else [])]
+    command += ["--notebooks", *(path for path in executed if path.exists())]
     if run_tree([str(word) for word in command], lock) == 0:
-        print(f"page:  {output / 'index.html'}, where {' and '.join(failed)} failed")
+        print(f"page:  {output / 'index.html'}, where {' and '.join(without)} failed")
 
 
 def _version(path: Path) -> int | None:

@@ -144,7 +144,8 @@ def test_a_data_set_that_cannot_be_had_fails_its_claims_only(tmp_path: Path) -> 
 
 
 def test_a_kernel_that_is_killed_is_named_and_the_next_start_goes_on(project: Project) -> None:
-    shutil.rmtree(project.root / "build")
+    for name in ("build", "report-smoke"):
+        shutil.rmtree(project.root / name, ignore_errors=True)
     process = project.start(*SMOKE)
     while not (kernels := [n for n, command in project.processes().items() if "ipykernel" in command]):
         assert process.poll() is None, process.communicate()[0]
@@ -154,9 +155,12 @@ def test_a_kernel_that_is_killed_is_named_and_the_next_start_goes_on(project: Pr
     output, _ = process.communicate()
     assert process.returncode == 1
     assert "its kernel was killed" in output and "Traceback" not in output
+    assert re.search(r"report-smoke/index\.html, where (two_step|method)( and method)? failed$", output)
     project.gon(*SMOKE)
 
 
-@pytest.mark.timeout(8 * 3600)  # each wait in it has a limit of its own
-def test_what_is_killed_at_random_ends_like_what_is_not(tmp_path: Path, long: bool) -> None:
-    assert soak.soak(tmp_path, kills=200 if long else 5, seed=time.time_ns()) == []
+# Each wait in it has a limit of its own.
+@pytest.mark.timeout(8 * 3600)
+@pytest.mark.parametrize("kills", [5, pytest.param(200, marks=pytest.mark.long)])
+def test_what_is_killed_at_random_ends_like_what_is_not(tmp_path: Path, kills: int) -> None:
+    assert soak.soak(tmp_path, kills, seed=time.time_ns()) == []

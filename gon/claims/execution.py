@@ -9,7 +9,6 @@ import papermill
 from ipykernel.kernelspec import make_ipkernel_cmd
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import DeadKernelError
 from papermill.iorw import load_notebook_node
 from papermill.translators import papermill_translators
 from papermill.utils import find_first_tagged_cell_index
@@ -147,7 +146,9 @@ def execute_notebook(path: Path, executed: Path, values: dict[str, Any], result:
             language="python",
             kernel_manager_class=_Kernel,
         )
-    except DeadKernelError as error:
+    except RuntimeError as error:  # nbclient's own, and jupyter_client's while the kernel starts
+        if "ernel died" not in str(error):
+            raise
         raise GonError(f"{path}: its kernel was killed, or ran out of memory") from error
     except papermill.PapermillExecutionError as error:
         trace = "\n".join(error.traceback)
