@@ -98,6 +98,21 @@ def check_page(browser: Browser, path: Path) -> None:
                 assert not found.violations_count, f"{where}, unfolded: {found.generate_report()}"
 
 
+LARGEST_PAGE = 1_200_000
+"""Bytes."""
+MOST_SCREENS = 20
+"""Of a desktop, with everything folded as it opens."""
+
+
+def check_size(browser: Browser, path: Path) -> None:
+    """Check that a page is light and short as it opens."""
+    assert path.stat().st_size < LARGEST_PAGE
+    with open_page(browser, path) as (page, seen):
+        assert not seen.console
+        height = page.evaluate("document.documentElement.scrollHeight")
+        assert height <= MOST_SCREENS * DESKTOP[1], f"{height / DESKTOP[1]:.1f} screens"
+
+
 def dead_links(path: Path) -> list[str]:
     """Links of a page that lead nowhere: to no file, or to no place in it."""
     soups: dict[Path, BeautifulSoup] = {}

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from browser import check_size, chromium, homeless_numbers, open_browser
 
 from gon.catalogue import EVALUATIONS
 from gon.claims.study import load_study
@@ -28,6 +29,22 @@ def test_made_up_runs_pass_every_check_of_a_record(tmp_path: Path) -> None:
         for name in run.evaluations:
             assert name in EVALUATIONS and store.load_evaluation(run.spec, run.epochs, name)
     assert len({store.load(run.spec, run.epochs).trajectory for run in laid}) == 25
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium; set CHROMIUM to one")
+@pytest.mark.timeout(900)
+def test_the_page_of_the_whole_reference_plan_is_light_and_short(tmp_path: Path) -> None:
+    """As if every run of the plan were recorded: neither its cards nor its curves make the page too long."""
+    store = growth.lay(tmp_path)
+    planned = load_study("reference", params=tmp_path / "params").plan()
+    assert all(store.has(run.spec, run.epochs) for run in planned) and len(planned) > 100
+    growth.measure(tmp_path, "-m", "gon.cli", "run", "--budget", "reference")
+    page = tmp_path / "report-reference" / "index.html"
+    led, homeless = homeless_numbers(page)
+    assert led > len(planned) and homeless == []
+    assert page.read_text(encoding="utf-8").count('"data/runs/') > 2 * len(planned)
+    with open_browser() as browser:
+        check_size(browser, page)
 
 
 @pytest.mark.timeout(900)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pypdf
 import pytest
-from browser import DESKTOP, check_page, chromium, homeless_numbers, open_browser, open_page
+from browser import check_page, check_size, chromium, homeless_numbers, open_browser
 from bs4 import BeautifulSoup
 from narrow import there
 from project import Project
@@ -448,19 +448,12 @@ def test_the_reference_runs_decide_without_any_training(project: Project) -> Non
     assert "not reproduced" in page and "not trained yet" in page
 
 
-LARGEST_PAGE = 1_200_000
-MOST_SCREENS = 20
-
-
 @pytest.mark.skipif(chromium() is None, reason="no Chromium; set CHROMIUM to one")
 def test_the_page_of_the_reference_runs_is_light_short_and_numbered_as_the_original(project: Project) -> None:
     """As `records/` and the notebooks make it, after the test above."""
     path = project.root / "report-reference" / "index.html"
-    assert path.stat().st_size < LARGEST_PAGE
-    with open_browser() as browser, open_page(browser, path, size=DESKTOP) as (page, seen):
-        assert not seen.console
-        height = page.evaluate("document.documentElement.scrollHeight")
-        assert height <= MOST_SCREENS * DESKTOP[1], f"{height / DESKTOP[1]:.1f} screens"
+    with open_browser() as browser:
+        check_size(browser, path)
     soup = BeautifulSoup(path.read_text(), "html.parser")
     numbered = {
         there(figure.select_one("caption > b, figcaption > b")).get_text(): str(figure.get("id"))

@@ -33,8 +33,8 @@ _COLOURS = [*sns.color_palette("colorblind", 10), (0.0, 0.0, 0.0), (0.45, 0.45, 
 _DASHES: list[Any] = ["-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 1))]
 _MARKERS = ["o", "s", "^", "v", "P", "X"]
 _FEW_POINTS = 12
-_MOST_POINTS = 120
-"""Points of a curve as it is drawn, every second or tenth of them where there are more; its CSV has all."""
+_MOST_POINTS, _MOST_SEED_POINTS = 120, 50
+"""Points of a mean and of a seed, as drawn: every second or tenth where there are more; the CSV has all."""
 _LEAST_RATIO = 1.2
 _LEAST_DIFFERENCE = 0.001
 _IMAGE, _TEXT = 0.48, 0.12
@@ -151,21 +151,26 @@ def _draw_lines(axes: Axes, frame: pd.DataFrame, x: str, y: str, hue: str, looks
         (colour, dashes, marker), curve = looks[value], group.dropna(subset=[x])
         places = np.sort(curve[x].unique())
         few = len(places) <= _FEW_POINTS
-        drawn = curve[curve[x].isin(places[::-1][:: -(-len(places) // _MOST_POINTS) or 1])]
-        seeds = list(drawn.groupby("run")) if curve["run"].nunique() > 1 else []
+        several = curve["run"].nunique() > 1
+        seeds = curve[curve[x].isin(_some(places, _MOST_SEED_POINTS))].groupby("run") if several else ()
         for _, one in seeds:
             look: dict[str, Any] = {"marker": ".", "linestyle": ""} if few else {"linewidth": 0.5}
             axes.plot(one[x], one[y], color=colour, alpha=0.5, label=_SEED, **look)
         means = curve.groupby(x)[y].mean()
         if len(means):
             look = {"marker": marker, "markersize": 4} if few else {}
-            line = means[means.index.isin(drawn[x])]
+            line = means[means.index.isin(_some(places, _MOST_POINTS))]
             axes.plot(line.index, line, color=colour, linestyle=dashes, label=str(value), **look)
         for level in group[group[x].isna()][y]:
             label = f"_{value}, level" if len(means) else str(value)  # once in the legend
             axes.axhline(level, color=colour, linestyle=(0, (2, 2)), linewidth=1, label=label)
             if (below := means[means <= level]).size and below.index[0] != means.index[0]:
                 axes.plot(below.index[:1], below[:1], "o", color=colour, fillstyle="none", label=_UNNAMED[0])
+
+
+def _some(places: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
+    """Evenly spaced ones of a curve's places, the last one among them."""
+    return places[::-1][:: -(-len(places) // most) or 1]
 
 
 def _draw_dots(axes: Axes, frame: pd.DataFrame, x: str, y: str, hue: str, looks: dict[Any, Look]) -> None:
