@@ -20,9 +20,12 @@ Sets up what is needed (a Python environment, the data), trains what is missing,
 report; its last lines say where the report is. Finished work is kept: the same command goes on
 where it was stopped, and a larger budget continues the runs of a smaller one.
 
-  --budget NAME     how much training: smoke (seconds; to see that everything works),
-                    quick (default; minutes), standard (50 epochs), paper (500, as published),
-                    or reference (from the project's recorded runs, without training)
+  --budget NAME     reference (default): the report from the project's recorded runs, and the first
+                    epoch of those that decide trained here and compared (minutes); or how much
+                    training: quick (1 epoch), standard (50), paper (500, as published), smoke
+                    (seconds; to see that everything works)
+  --no-check        train nothing to compare with the records
+  --from-scratch    take no run from the records: train whatever the budget asks for
   --set KEY=VALUE   change one parameter; may be given several times. For example:
                     --set epochs=3    --set 'latent_size.latent_dims=[32,64]'
   --cores N         trainings side by side (default: all cores)

@@ -29,7 +29,7 @@ sys.path.insert(0, str(PROJECT))
 
 from gon.catalogue import EVALUATIONS, MILESTONES  # noqa: E402
 from gon.claims import figures  # noqa: E402
-from gon.claims.params import RECORDS, Request  # noqa: E402
+from gon.claims.params import REFERENCE, Request  # noqa: E402
 from gon.claims.study import load_study  # noqa: E402
 from gon.data.prepared import data_dir  # noqa: E402
 from gon.files import write_atomically  # noqa: E402
@@ -63,7 +63,7 @@ class Evidence:
         self.evaluations: dict[str, dict[str, float]] = {"fitting": {"1": 90.0, "200": 40.0}}
         self.images: dict[str, Any] = {}  # by data set
         self._losses: dict[int, Losses] = {}
-        for path in sorted(RECORDS.glob("*/epochs-5.json")):
+        for path in sorted(REFERENCE.glob("*/epochs-5.json")):
             record = read_record(path, {})
             self.records.setdefault(record.spec.dataset, record)
             for name in EVALUATIONS:
@@ -71,7 +71,7 @@ class Evidence:
                 if beside.exists():
                     self.evaluations.setdefault(name, read_evaluation(beside, record))
             if record.spec.dataset not in self.images and path.with_suffix(".images.json").exists():
-                self.images[record.spec.dataset] = RunStore(RECORDS).load_images(record.spec, 5)
+                self.images[record.spec.dataset] = RunStore(REFERENCE).load_images(record.spec, 5)
 
     def losses(self, spec: RunSpec, epochs: int) -> Losses:
         """A falling loss [steps] with the noise of batches, one of eight of a length."""
@@ -224,7 +224,7 @@ def case(*, runs: int | None = None, epochs: int = 1) -> dict[str, Any]:
             "dry run": measure(root, *gon, "run", *budget, "--", "--dry-run"),
         }
         if found["epochs"] <= LARGEST:
-            report = root / "report-reference"
+            report = root / "report"
             all_notebooks = ("--until", "notebook", "explanation", "graph")
             found["notebooks"] = measure(root, *gon, "run", *budget, "--", *all_notebooks)
             found["report"] = measure(root, *gon, "run", *budget)

@@ -145,6 +145,9 @@ ACTIVATIONS = {
 IMAGE_SIZE = 32
 """Images are resized to 32 x 32 pixels before training (report, section 3.2)."""
 
+DEFAULT_BUDGET = "reference"
+"""The budget of every command and notebook that names none: see `params/budgets.yaml`."""
+
 MILESTONES = (1, 5, 50, 200, 500)
 """Epochs at which a training leaves a record on its way to a larger number."""
 

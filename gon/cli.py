@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import random
 import shlex
 import signal
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from gon.catalogue import DATASETS, EVALUATIONS, EXPLANATIONS
+from gon.catalogue import DATASETS, DEFAULT_BUDGET, EVALUATIONS, EXPLANATIONS
 from gon.errors import GonError, UsageError
 from gon.processes import Stopped, end_with_parent, own_world, say_no_more, stoppable
 from gon.runs.provenance import available_cores
@@ -97,6 +98,12 @@ def build_parser() -> argparse.ArgumentParser:
     command = add("run", _run, "run everything that is missing, and write the report")
     _add_study_options(command)
     _add_machine_options(command)
+    command.add_argument("--no-check", action="store_true", help="train nothing to compare with the records")
+    command.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="use no reference records: train all that is asked for",
+    )
     command.add_argument("snakemake", nargs="*", metavar="-- OPTION", help="further options for Snakemake")
 
     command = add("plan", _plan, "show the runs that a budget asks for, in their order; train them")
@@ -167,6 +174,13 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="train on from a checkpoint before a record's end, where there is one, in place of the start",
     )
+    command.add_argument(
+        "--trained",
+        type=Path,
+        metavar="STORE",
+        help="compare the runs of a store, and train none again",
+    )
+    command.add_argument("--output", type=Path, metavar="FILE", help="what was compared so, for a report")
     extent = command.add_mutually_exclusive_group()
     extent.add_argument("--epochs", type=_positive, default=1, help="first epochs to train (default: 1)")
     extent.add_argument("--steps", type=_positive, help="train so many steps only")
@@ -186,6 +200,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("results", type=Path, nargs="*", help="folders of claim results")
     command.add_argument("--notebooks", type=Path, nargs="*", default=[], help="executed notebooks")
     command.add_argument("--workflow", type=Path, help="the graph of rules, from snakemake --rulegraph")
+    command.add_argument("--checked", type=Path, help="what `gon verify --trained` wrote")
     command.add_argument("--again", type=Path, metavar="REPORT", help="make a report from its own folder")
     command.add_argument("--output", type=Path, required=True, help="folder for the report")
 
@@ -208,7 +223,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_study_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--budget", default="quick", help="smoke, quick (default), standard, paper or reference"
+        "--budget", default=DEFAULT_BUDGET, help="reference (default), quick, standard, paper or smoke"
     )
     command.add_argument(
         "--set",
@@ -262,7 +277,10 @@ def _study(options: argparse.Namespace) -> "Study":
 def _run(options: argparse.Namespace) -> int:
     from gon.workflow import run
 
-    return run(_study(options), options.cores, options.device, options.snakemake)
+    if options.from_scratch:
+        os.environ["GON_RECORDS_DIR"] = os.devnull  # of what is started from here too
+    check = not options.no_check
+    return run(_study(options), options.cores, options.device, options.snakemake, check=check)
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -329,8 +347,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from gon.claims.params import RECORDS
-    from gon.verify.command import named_runs, verify, verify_file, verify_report
+    from gon.claims.params import REFERENCE
+    from gon.verify.command import compare, named_runs, verify, verify_file, verify_report
     from gon.verify.rebuilding import is_report
 
     paths = [Path(name) for name in options.what]
@@ -342,10 +360,12 @@ def _verify(options: argparse.Namespace) -> int:
         return verify_file(paths[0], options.signers)
     study = _study(options)
     planned = list(dict.fromkeys(planned.spec.digest for planned in study.plan()))
-    stores = [study.budget.run_store, *([RunStore(RECORDS)] if study.budget.recorded else [])]
+    stores = [study.budget.run_store, *([RunStore(REFERENCE)] if study.budget.recorded else [])]
     if options.store is not None:
         stores, planned = [RunStore(options.store)], [path.name for path in options.store.glob("*/")]
     digests = named_runs(options.what, study, planned)
+    if options.trained is not None:
+        return compare(stores[-1], RunStore(options.trained), digests or planned, options.output)
     runs = options.runs or (None if options.what else 3)
     seed = random.randrange(1_000_000) if options.seed is None else options.seed
     return verify(
@@ -373,26 +393,18 @@ def _notebook(options: argparse.Namespace) -> int:
 
 
 def _records(options: argparse.Namespace) -> int:
-    from gon.claims.params import RECORDS
+    from gon.claims.params import REFERENCE
     from gon.verify.adding import add_records
 
-    return add_records(options.source, RECORDS)
+    return add_records(options.source, REFERENCE)
 
 
 def _rules(options: argparse.Namespace) -> int:
-    from gon.claims.ledger import check_ledger, lock
+    from gon.claims.ledger import told
     from gon.claims.study import load_study
     from gon.files import PROJECT
 
-    claims = load_study().claims
-    new = (lock if options.lock else check_ledger)(claims, PROJECT / "params")
-    named = {(entry.claim, entry.rule) for entry in new}
-    for claim in claims:
-        for rule in claim.rules:
-            state = (
-                "" if (claim.name, rule.name) not in named else ", added" if options.lock else ", not locked"
-            )
-            print(f"{claim.name}.{rule.name}: version {rule.version} of {rule.date}{state}: {rule.statement}")
+    print("\n".join(told(load_study().claims, PROJECT / "params", adding=options.lock)))
     return 0
 
 
@@ -401,16 +413,15 @@ def _report(options: argparse.Namespace) -> int:
     from gon.claims.study import load_study
     from gon.files import PROJECT
     from gon.reporting import build_report
-    from gon.reporting.read import parts_of_report, study_of_report
+    from gon.reporting.read import ReportParts, parts_of_report, study_of_report
 
     check_ledger(load_study().claims, PROJECT / "params")
     if options.again is None:
         study = _study(options)
-        results, notebooks, workflow = options.results, options.notebooks, options.workflow
+        parts = ReportParts(options.results, options.notebooks, options.workflow, options.checked)
     else:
-        study = study_of_report(options.again)
-        results, notebooks, workflow = parts_of_report(options.again)
-    build_report(study, results, options.output, notebooks, workflow, options.again)
+        study, parts = study_of_report(options.again), parts_of_report(options.again)
+    build_report(study, parts, options.output, options.again)
     return 0
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gon.catalogue import ACTIVATIONS, DATASETS, MILESTONES
-from gon.claims.params import RECORDS, Request
+from gon.claims.params import REFERENCE, Request
 from gon.claims.study import Study
 from gon.files import PROJECT, make_folder, write_atomically
 from gon.processes import STOP_SIGNALS, child_environment
@@ -130,7 +130,7 @@ def _cpu_seconds(epoch: Epoch) -> float:
 
 def print_plan(study: Study, store: RunStore) -> None:
     """Print the tasks of a study, those of a line together."""
-    costs = Costs([store, RunStore(RECORDS)])
+    costs = Costs([store, RunStore(REFERENCE)])
 
     def figures(group: Sequence[Task]) -> list[str]:
         """Tasks that are finished, under way and to do; core-hours that are left, and all of them."""

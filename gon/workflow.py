@@ -14,15 +14,19 @@ from pathlib import Path
 from gon.catalogue import DATASETS, EXPLANATIONS
 from gon.claims.execution import check_parameters
 from gon.claims.failures import failures_of, keep_failure, result_folder
+from gon.claims.params import Request
 from gon.claims.study import Study
 from gon.data import prepared as data
 from gon.data.acquire import ensure
 from gon.errors import GonError
 from gon.files import PROJECT, make_folder, write_atomically
 from gon.processes import own_temporary_folder, run_tree
+from gon.reporting.checked import CHECKED, Checked, checked_words, read_checked
 
 
-def run(study: Study, cores: int, device: str, snakemake_options: Sequence[str]) -> int:
+def run(
+    study: Study, cores: int, device: str, snakemake_options: Sequence[str], *, check: bool = True
+) -> int:
     """Run what is missing of a study, and write its report.
 
     Parameters
@@ -35,6 +39,9 @@ def run(study: Study, cores: int, device: str, snakemake_options: Sequence[str])
         What the trainings run on, "cpu" or "cuda"; on "cuda", `cores` of them share one GPU.
     snakemake_options
         Handed on to Snakemake as they are.
+    check
+        Whether to compare what is trained here with the reference records; where a budget's runs come from
+        these, the first epoch of those that decide is trained for it.
 
     Returns
     -------
@@ -50,10 +57,12 @@ def run(study: Study, cores: int, device: str, snakemake_options: Sequence[str])
     """
     with _alone() as lock:
         own_temporary_folder()
-        return _run(study, cores, device, snakemake_options, lock)
+        return _run(study, cores, device, snakemake_options, lock, check)
 
 
-def _run(study: Study, cores: int, device: str, snakemake_options: Sequence[str], lock: int) -> int:
+def _run(
+    study: Study, cores: int, device: str, snakemake_options: Sequence[str], lock: int, check: bool
+) -> int:
     if device != "cpu":  # torch is only loaded to ask for what is not always there
         from gon.runs.process import require_device
 
@@ -73,18 +82,30 @@ def _run(study: Study, cores: int, device: str, snakemake_options: Sequence[str]
         there = sum(budget.found(planned.spec, planned.epochs) is not None for planned in plan)
         runs = f"{there} runs as far as they are recorded; `gon plan --budget {budget.name}` shows the rest"
     else:
-        present = sum(store.has(planned.spec, planned.epochs) for planned in plan)
+        found = (budget.found(planned.spec, planned.epochs) for planned in plan)
+        wanted = (planned.epochs for planned in plan)
+        present = sum(f is not None and f[1] == epochs for f, epochs in zip(found, wanted, strict=True))
         runs = f"{len(plan)} runs of {budget.epochs} epoch(s), {present} of them present"
     print(runs, flush=True)
     page = PROJECT / budget.report / "index.html"
     before, started = _version(page), time.time()
-    status = run_tree(_command(study, cores, device, snakemake_options), lock)
+    status = run_tree(_command(study, cores, device, snakemake_options, check), lock)
     if status == 1 and not {option.partition("=")[0] for option in snakemake_options} & _IN_PART:
         _report_the_rest(study, started, lock)
     # What goes to Snakemake may ask for other things than a report.
     if status == 0 and (not snakemake_options or _version(page) != before):
         print(f"page:  {page}\nPDF:   {page.with_name('report.pdf')}")
+        if (checked := page.parent / "data" / CHECKED).exists():
+            there = [planned for planned in plan if budget.found(planned.spec, planned.epochs)]
+            return _tell_check(read_checked(checked), there)
     return 1 if status else 0
+
+
+def _tell_check(checked: Checked, runs: Sequence[Request]) -> int:
+    """Say what was compared with the records; returns the exit status, 1 if this machine disagrees."""
+    if checked.runs:
+        print(checked_words(checked, {run.spec.digest: run.spec.label for run in runs}))
+    return 1 if checked.disagreeing else 0
 
 
 _IN_PART = {"--until", "-U", "--omit-from", "-O"}
@@ -119,7 +140,9 @@ def _version(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
 
 
-def _command(study: Study, cores: int, device: str, snakemake_options: Sequence[str]) -> list[str]:
+def _command(
+    study: Study, cores: int, device: str, snakemake_options: Sequence[str], check: bool
+) -> list[str]:
     """How Snakemake is started."""
     budget = study.budget
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "Snakefile")]
@@ -132,7 +155,13 @@ def _command(study: Study, cores: int, device: str, snakemake_options: Sequence[
     # determines a run is in its digest, and what a page depends on is among its rule's inputs.
     command += ["--rerun-triggers", "mtime", "input", "params"]
     overrides = json.dumps(budget.overrides)
-    command += ["--config", f"budget={budget.name}", f"overrides={overrides}", f"device={device}"]
+    command += [
+        "--config",
+        f"budget={budget.name}",
+        f"overrides={overrides}",
+        f"device={device}",
+        f"check={json.dumps(check)}",
+    ]
     return [*command, *snakemake_options]
 
 

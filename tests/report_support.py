@@ -19,7 +19,7 @@ from gon.claims.rules import Rule, StructuralRule, ValueRule
 from gon.claims.study import Study, load_study
 from gon.files import PROJECT
 from gon.reporting import build_report
-from gon.reporting.read import collect_report
+from gon.reporting.read import ReportParts, collect_report
 from gon.reporting.section import Section
 from gon.runs.record import Divergence, Epoch, RunRecord, Session
 from gon.runs.store import RunStore
@@ -107,7 +107,7 @@ def build(
     for path in notebooks:
         if path.stem in results or path.stem in EXPLANATIONS:
             seal_notebook(path, PROJECT / "notebooks" / path.name, results.get(path.stem))
-    build_report(study_of(folders), folders, output, notebooks, workflow)
+    build_report(study_of(folders), ReportParts(folders, notebooks, workflow), output)
 
 
 def runs_of(folder: Path) -> Path:

@@ -23,6 +23,7 @@ from gon.claims.results import ClaimResult, write_result
 from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting import build_report
+from gon.reporting.read import ReportParts
 from gon.runs.store import RunStore
 
 Content = dict[str, Any]
@@ -165,7 +166,7 @@ def test_an_executed_notebook_is_bound_to_its_source_and_its_result(claim: Path,
 
     def refuse(words: str) -> None:
         with pytest.raises(GonError, match=words):
-            build_report(study_of([claim]), [claim], tmp_path / "other", [path])
+            build_report(study_of([claim]), ReportParts([claim], [path]), tmp_path / "other")
 
     good = path.read_text(encoding="utf-8")
     path.write_text(good.replace("not bold", "wonderful"), encoding="utf-8")
@@ -239,7 +240,7 @@ def test_whatever_is_altered_is_caught_or_changes_nothing(tmp_path: Path, times:
         altered = bytes([dice.choice([good[at] ^ 1, *b"0123456789"])])
         path.write_bytes(good[:at] + altered + good[at + 1 :])
         try:
-            build_report(study_of([claim]), [claim], tmp_path / "other", [notebook])
+            build_report(study_of([claim]), ReportParts([claim], [notebook]), tmp_path / "other")
         except GonError:
             caught += 1
         else:

@@ -250,7 +250,7 @@ def test_a_report_takes_recorded_runs_as_far_as_they_have_come(
 ) -> None:
     """The store counts first, then the reference records; what neither has is left out."""
     monkeypatch.setenv("GON_RUNS_DIR", str(tmp_path / "runs"))
-    monkeypatch.setattr(params, "RECORDS", tmp_path / "records")
+    monkeypatch.setattr(params, "REFERENCE", tmp_path / "records")
     study = load_study("reference")
     claim, budget = study.claim("two_step"), study.budget
     one, two, three = (RunSpec(seed=seed) for seed in range(3))

@@ -441,17 +441,17 @@ def test_the_reference_runs_decide_without_any_training(project: Project) -> Non
     """From `records/` alone: the claim on two steps is refuted, since the two do not differ."""
     output = project.gon("run", "--budget", "reference")
     assert not re.search(r"^start\s+train", output, re.MULTILINE), output
-    verdicts = verdicts_of(project.root / "report-reference", "two_step")
+    verdicts = verdicts_of(project.root / "report", "two_step")
     assert len(verdicts) == 4
     assert {verdict[1:] for verdict in verdicts} == {("not reproduced", "equal within the margin")}
-    page = (project.root / "report-reference" / "index.html").read_text()
+    page = (project.root / "report" / "index.html").read_text()
     assert "not reproduced" in page and "not trained yet" in page
 
 
 @pytest.mark.skipif(chromium() is None, reason="no Chromium; set CHROMIUM to one")
 def test_the_page_of_the_reference_runs_is_light_short_and_numbered_as_the_original(project: Project) -> None:
     """As `records/` and the notebooks make it, after the test above."""
-    path = project.root / "report-reference" / "index.html"
+    path = project.root / "report" / "index.html"
     with open_browser() as browser:
         check_size(browser, path)
     soup = BeautifulSoup(path.read_text(), "html.parser")

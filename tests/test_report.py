@@ -29,6 +29,7 @@ from gon.claims.study import Study, load_study
 from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting import build_report
+from gon.reporting.read import ReportParts
 from gon.spec import RunSpec
 
 CLAIMS = ("latent_size", "activations", "two_step")
@@ -690,7 +691,7 @@ def test_results_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
         make_claim(tmp_path / name, name)
     folders = [tmp_path / name for name in names]
     with pytest.raises(GonError, match="no claim result"):
-        build_report(load_study("quick"), [], tmp_path / "report", [])
+        build_report(load_study("quick"), ReportParts([]), tmp_path / "report")
     refused(tmp_path, [folders[0], folders[0]], [], "stands in")
     refused(tmp_path, folders, [tmp_path / "other.ipynb"], "'other' belongs to no claim")
     make_claim(tmp_path / "standard", "activations", budget="standard")

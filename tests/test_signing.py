@@ -102,6 +102,6 @@ def test_any_signed_file_is_verified_from_the_command_line(tmp_path: Path) -> No
 
 
 def test_the_reference_records_are_those_of_their_list() -> None:
-    from gon.claims.params import RECORDS
+    from gon.claims.params import REFERENCE
 
-    assert check_sums(RECORDS).agrees
+    assert check_sums(REFERENCE).agrees

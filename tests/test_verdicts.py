@@ -677,5 +677,5 @@ def test_notebook_defaults_are_those_of_the_parameter_file(claim: str) -> None:
     inspected = papermill.inspect_notebook(str(notebook_path(claim)))
     defaults = {name: eval(entry["default"]) for name, entry in inspected.items()}
     study = {name: defaults.pop(name) for name in STUDY_PARAMETERS}
-    assert study == {"budget": "quick", "epochs": None, "seeds": None, "output": None}
+    assert study == {"budget": "reference", "epochs": None, "seeds": None, "output": None}
     assert defaults == load_study().claim(claim).parameters

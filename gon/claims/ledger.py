@@ -117,3 +117,15 @@ def lock(claims: Sequence[ClaimParams], folder: Path) -> list[Entry]:
     content = {"rules": [entry.model_dump() for entry in [*entries, *new]]}
     write_atomically(folder / LEDGER, _HEAD + yaml.safe_dump(content, sort_keys=False, width=110))
     return new
+
+
+def told(claims: Sequence[ClaimParams], folder: Path, *, adding: bool) -> list[str]:
+    """Every rule in one line, with its version, date, and whether it is locked; locks those that are new."""
+    new = (lock if adding else check_ledger)(claims, folder)
+    state = ", added" if adding else ", not locked"
+    return [
+        f"{claim.name}.{rule.name}: version {rule.version} of {rule.date}"
+        f"{state if entry_of(claim, rule) in new else ''}: {rule.statement}"
+        for claim in claims
+        for rule in claim.rules
+    ]

@@ -21,7 +21,7 @@ from gon.files import PROJECT
 from gon.runs.store import RunStore
 from gon.spec import RunSpec
 
-RECORDS = PROJECT / "records"
+REFERENCE = PROJECT / "records"
 """The reference records that the project tracks."""
 
 NOT_YET = "not trained yet"
@@ -29,6 +29,11 @@ NOT_YET = "not trained yet"
 
 Part = Literal["results", "improvement", "beyond"]
 """Parts of the report: the original's results, its improvement, and what goes beyond both."""
+
+
+def records_dir() -> Path:
+    """Records that a report takes and does not train: `GON_RECORDS_DIR`, or the project's own."""
+    return Path(os.environ.get("GON_RECORDS_DIR") or REFERENCE)
 
 
 def runs_dir() -> Path:
@@ -71,7 +76,7 @@ class Budget(Strict):
         """Where a run is recorded farthest, up to a number of epochs, and how far; the store counts first."""
         found = [
             (store, max(reached))
-            for store in (self.run_store, RunStore(RECORDS))
+            for store in (self.run_store, RunStore(records_dir()))
             if (reached := [n for n in store.recorded(spec.digest) if n <= epochs])
         ]
         return max(found, key=lambda entry: entry[1], default=None)
@@ -239,17 +244,17 @@ class ClaimParams(Strict):
                 yield Request(spec, reached, tuple(grid.evaluations), left_out, (self.name,), stages)
 
     def available(self, budget: Budget) -> list["Request"]:
-        """What a notebook works with: all that is asked for, or as far as it is recorded.
+        """What a notebook works with, and where it is recorded, in the store or among the reference records.
 
-        The latter at a budget whose runs the report does not train itself (`Budget.recorded`).
+        At a budget whose runs the report does not train itself (`Budget.recorded`), as far as it is recorded.
         """
         requests = []
         for request in self.requests(budget):
-            if budget.recorded and request.left_out is None:
+            if request.left_out is None:
                 found = budget.found(request.spec, request.epochs)
-                if found is None:
+                if budget.recorded and found is None:
                     request = dataclasses.replace(request, left_out=NOT_YET)
-                else:
+                elif found is not None and (budget.recorded or found[1] == request.epochs):
                     request = dataclasses.replace(request, store=found[0], epochs=found[1])
             requests.append(request)
         return requests

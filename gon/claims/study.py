@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pydantic
 import yaml
 
-from gon.catalogue import DATASETS
+from gon.catalogue import DATASETS, DEFAULT_BUDGET
 from gon.claims.params import Budget, ClaimParams, Request, merged, require_same_type
 from gon.claims.rules import Strict
 from gon.claims.strict_yaml import one_line, read_mapping, read_yaml, require_mapping
@@ -51,7 +51,9 @@ class Study:
         return [name for name in DATASETS if name in wanted and not DATASETS[name].required]
 
 
-def load_study(budget: str = "quick", overrides: Sequence[str] = (), params: Path | None = None) -> Study:
+def load_study(
+    budget: str = DEFAULT_BUDGET, overrides: Sequence[str] = (), params: Path | None = None
+) -> Study:
     """Read the parameter files and apply what the person changed.
 
     Parameters

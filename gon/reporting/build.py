@@ -27,12 +27,13 @@ from gon.reporting.changes import (
     read_summary,
     summary_of,
 )
+from gon.reporting.checked import CHECKED, read_checked
 from gon.reporting.notebook import pictures, render_notebook
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
 from gon.reporting.page import render_page
 from gon.reporting.print import compile_pdf, render_print
 from gon.reporting.prose import CITATION
-from gon.reporting.read import collect_report, copy_data
+from gon.reporting.read import ReportParts, collect_report, copy_data
 from gon.reporting.report import Report
 from gon.reporting.rulegraph import draw_workflow, read_graph
 from gon.reporting.social import IMAGE, draw_social_image
@@ -45,14 +46,7 @@ CONTENT = (
 """What a report's folder consists of; the page last, so that it never names what is not there yet."""
 
 
-def build_report(
-    study: Study,
-    results: Sequence[Path],
-    output: Path,
-    notebooks: Sequence[Path],
-    workflow: Path | None = None,
-    earlier: Path | None = None,
-) -> None:
+def build_report(study: Study, parts: ReportParts, output: Path, earlier: Path | None = None) -> None:
     """Make the report: page, PDF, the notebooks as pages, the data behind it, and an archive of it all.
 
     The old report stays as it is until the new one is complete.
@@ -61,14 +55,10 @@ def build_report(
     ----------
     study
         Budget and claims: the report takes published values, rules and records from them.
-    results
-        The claims' folders.
+    parts
+        What it is made of.
     output
         Folder of the report.
-    notebooks
-        Executed notebooks, each named after its claim, or as in `gon.catalogue.EXPLANATIONS`.
-    workflow
-        The graph of the workflow's rules as `snakemake --rulegraph` prints it; drawn in the report.
     earlier
         Folder of the report that this one is compared with; the one that it replaces if None.
 
@@ -77,7 +67,7 @@ def build_report(
     GonError
         If a result or notebook cannot be read, or the folder cannot be written to; names it.
     """
-    report = collect_report(study, results, notebooks)
+    report = collect_report(study, parts.results, parts.notebooks)
     now, last = summary_of(report), earlier or output
     before, looks = earlier_than(now, last), looks_of(report, last)
     kept: dict[str, Any] = {SUMMARY: now, EARLIER: before, LOOKS: looks}
@@ -86,28 +76,34 @@ def build_report(
         kept = {name: read_summary(last / "data" / name) for name in (SUMMARY, EARLIER)}
         kept[LOOKS], before = looks_of(dataclasses.replace(report, sections=()), last), None
     report = dataclasses.replace(
-        report, changes=tuple(changes(before, now)) if before else (), looks=looks, locked=_locked()
+        report,
+        changes=tuple(changes(before, now)) if before else (),
+        looks=looks,
+        locked=_locked(),
+        checked=read_checked(parts.checked) if parts.checked else None,
     )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with scratch_folder(output.parent, output.name) as temporary:
             new = temporary / "new"
             new.mkdir()
-            if workflow is not None:
+            if parts.workflow is not None:
                 drawing = new / "data" / "workflow"
-                graph = read_graph(workflow)
+                graph = read_graph(parts.workflow)
                 make_folder(drawing.parent)
-                shutil.copyfile(workflow, drawing.with_suffix(".dot"))
+                shutil.copyfile(parts.workflow, drawing.with_suffix(".dot"))
                 draw_workflow(graph, drawing)
                 report = dataclasses.replace(
                     report, workflow=drawing.with_suffix(".svg"), edges=tuple(graph.edges)
                 )
             make_folder(new / "data")
+            if parts.checked is not None:
+                shutil.copyfile(parts.checked, new / "data" / CHECKED)
             for name, summary in kept.items():
                 if summary:
                     (new / "data" / name).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-            report = dataclasses.replace(report, pictures=tuple(_pictures(notebooks, new / "data")))
-            _write(report, new, notebooks)
+            report = dataclasses.replace(report, pictures=tuple(_pictures(parts.notebooks, new / "data")))
+            _write(report, new, parts.notebooks)
             output.mkdir(exist_ok=True)
             _put_in_place(new, output, temporary / "old")
     except OSError as error:

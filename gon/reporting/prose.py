@@ -28,6 +28,7 @@ from gon.files import PROJECT
 from gon.reporting import dictionary, escape
 from gon.reporting.cards import ways
 from gon.reporting.changes import standing
+from gon.reporting.checked import checked_words
 from gon.reporting.report import Report
 from gon.reporting.svg import inline_svg
 from gon.runs import provenance
@@ -242,6 +243,9 @@ def render_markdown(report: Report, target: Target) -> str:
     prose = environment("markdown")
     prose.globals.update(show=show, say=say, given=given, cite=cite, report=report, target=target)
     prose.globals.update(numbering=numbering, command=command(report))
+    if report.checked is not None and report.checked.runs:
+        labels = {card.spec.digest: card.spec.label for card in report.cards}
+        prose.globals.update(checked_words=checked_words(report.checked, labels))
     prose.globals.update(
         commit=provenance.commit(), repository=provenance.repository(), code=provenance.code()
     )

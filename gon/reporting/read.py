@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from gon.catalogue import EVALUATIONS, EXPLANATIONS
 from gon.claims.checks import check_result
@@ -18,6 +19,7 @@ from gon.claims.study import Study, load_study
 from gon.data.prepared import require_known
 from gon.errors import GonError
 from gon.reporting.cards import Card
+from gon.reporting.checked import CHECKED
 from gon.reporting.report import Report
 from gon.reporting.section import Section
 
@@ -132,13 +134,27 @@ def study_of_report(folder: Path) -> Study:
     return dataclasses.replace(study, budget=study.budget.model_copy(update=update))
 
 
-def parts_of_report(folder: Path) -> tuple[list[Path], list[Path], Path | None]:
-    """What a report was made of, in its folder: claims' folders, notebooks, and the workflow's graph."""
-    graph = folder / "data" / "workflow.dot"
-    return (
+class ReportParts(NamedTuple):
+    """What a report is made of."""
+
+    results: Sequence[Path]
+    """The claims' folders."""
+    notebooks: Sequence[Path] = ()
+    """Executed notebooks, named after their claims, or as in `gon.catalogue.EXPLANATIONS`."""
+    workflow: Path | None = None
+    """The graph of the workflow's rules as `snakemake --rulegraph` prints it."""
+    checked: Path | None = None
+    """What was trained on this machine to be compared, see `gon.reporting.checked`."""
+
+
+def parts_of_report(folder: Path) -> ReportParts:
+    """What a report was made of, in its folder."""
+    graph, checked = folder / "data" / "workflow.dot", folder / "data" / CHECKED
+    return ReportParts(
         sorted(path.parent for name in ("result.json", FAILURE) for path in folder.glob(f"data/*/{name}")),
         sorted(folder.glob("notebooks/*.ipynb")),
         graph if graph.exists() else None,
+        checked if checked.exists() else None,
     )
 
 

@@ -13,6 +13,7 @@ from gon.claims.formats import count, counted, listed
 from gon.claims.params import Budget, Headline
 from gon.claims.results import Measurement, Verdict
 from gon.reporting.cards import Card, CardGroup, Environment, environments_of
+from gon.reporting.checked import Checked
 from gon.reporting.section import Section
 from gon.spec import RunSpec
 
@@ -47,6 +48,8 @@ class Report:
     """Every verdict of this report and those before it, see `gon.reporting.changes.looks_of`."""
     locked: frozenset[tuple[str, str, int]] = frozenset()
     """Claim, name and version of the rules that the ledger holds."""
+    checked: Checked | None = None
+    """What was trained on this machine and compared with the records."""
     explanations: tuple[str, ...] = ()
     """Executed notebooks that judge no claim, of `gon.catalogue.EXPLANATIONS`."""
 

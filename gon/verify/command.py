@@ -15,12 +15,14 @@ from rich.table import Table
 
 from gon.claims.study import Study
 from gon.errors import GonError, UsageError
+from gon.reporting.checked import checked_words
 from gon.reporting.package import ARCHIVE
 from gon.runs import provenance
 from gon.runs.checkpoint import load_checkpoint
 from gon.runs.record import RunRecord
 from gon.runs.store import RunStore
 from gon.runs.trajectory import new_run
+from gon.verify.comparing import compare_with_records, deciding, write_checked
 from gon.verify.findings import Check
 from gon.verify.rebuilding import check_folder, rebuild, unpacked
 from gon.verify.records import check_store
@@ -137,17 +139,6 @@ def _checkpoint(record: RunRecord, store: RunStore) -> Path | None:
     return None
 
 
-def deciding(study: Study) -> list[str]:
-    """The runs, of the first seed, that the answers in the first lines of the report rest on."""
-    found = []
-    for claim in study.claims:
-        rules = {rule.name: rule for rule in claim.rules}
-        for headline in claim.headlines:
-            pairs = claim.pairs(rules[headline.rules[0]], study.budget)
-            found += [spec.digest for pair in pairs for spec in pair]
-    return list(dict.fromkeys(found))
-
-
 def named_runs(names: Sequence[str], study: Study, known: Sequence[str]) -> list[str]:
     """The runs that somebody names: by the beginning of a digest, by claim, or those that are `deciding`.
 
@@ -172,6 +163,29 @@ def named_runs(names: Sequence[str], study: Study, known: Sequence[str]) -> list
             )
         digests += found
     return digests
+
+
+def compare(reference: RunStore, store: RunStore, digests: Sequence[str], output: Path | None) -> int:
+    """Compare what was trained with reference records, and say what was found.
+
+    Parameters
+    ----------
+    reference, store, digests
+        See `gon.verify.comparing.compare_with_records`.
+    output
+        Where to write it, for a report; the exit status is then 0 whatever was found.
+
+    Returns
+    -------
+    int
+        Exit status: 1 if a training disagrees.
+    """
+    checked = compare_with_records(store, reference, digests)
+    print(checked_words(checked, dict.fromkeys(digests, "")))
+    if output is not None:
+        write_checked(checked, output)
+        return 0
+    return 1 if checked.disagreeing else 0
 
 
 def verify_file(path: Path, signers: Path | None) -> int:

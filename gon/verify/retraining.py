@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +11,21 @@ from rich.progress import Progress
 from torch import Tensor
 
 from gon.catalogue import EVALUATIONS
-from gon.runs.chain import Losses, trajectory_chain
+from gon.runs.chain import trajectory_chain
 from gon.runs.checkpoint import load_checkpoint, load_tensors
 from gon.runs.process import prepare_process, session_of
-from gon.runs.record import Epoch, RunRecord, differing_kind
+from gon.runs.record import RunRecord, differing_kind
 from gon.runs.store import RunStore
 from gon.runs.trajectory import COMPILE_AFTER_EPOCHS, Trajectory, load_split, new_run
 from gon.science.evaluation import evaluate
 from gon.science.measure import validation_loss
 from gon.science.models import build_model
 from gon.science.protocols import running_validation_loss
+from gon.verify.deviations import TOLERANCE, largest_deviation, relative
 from gon.verify.findings import Check, Outcome
 
-TOLERANCE = 0.08
-"""Largest relative deviation on another kind of machine. Two correct float32 implementations drift apart at
-the kinks of ELU and ReLU, by up to 5% within an epoch (docs/evidence.md)."""
-
 EVALUATION_TOLERANCE = 1e-3
-"""Likewise, of a loss that is computed again from weights."""
-
-BLOCK = 50
-"""Steps whose losses are averaged before they are compared with a tolerance; single ones scatter more."""
+"""Largest relative deviation, on another kind of machine, of a loss that is computed again from weights."""
 
 
 def retrain(
@@ -98,7 +92,7 @@ def retrain(
     compared += f" from epoch {done + 1} on" if done else ""
     if equal:
         return Check(spec.label, "bit-equal", compared)
-    deviation = _deviation(run, losses, record, recorded)
+    deviation = largest_deviation(losses, run.history, recorded, record.history)
     found = f"{compared}: differs by up to {deviation:.2%}"
     if other := _other_kind(run, record):
         outcome: Outcome = "within tolerance" if deviation <= TOLERANCE else "differs"
@@ -112,34 +106,6 @@ def _divergence(record: RunRecord, steps: int) -> list[int]:
         return []
     step = (record.diverged.epoch - 1) * record.spec.steps_per_epoch + record.diverged.step
     return [step] if step <= steps else []
-
-
-def _deviation(run: Trajectory, losses: Losses, record: RunRecord, recorded: Losses) -> float:
-    """Largest relative deviation: of the mean training loss of blocks of steps, and of validation losses."""
-    if len(losses) != len(recorded):
-        return float("inf")
-    deviations = [*block_deviations(losses, recorded), *validation_deviations(run.history, record.history)]
-    return max((float("inf") if math.isnan(d) else d for d in deviations), default=0.0)
-
-
-def block_deviations(losses: Losses, recorded: Losses) -> list[float]:
-    """Relative deviations of the mean training loss of blocks of steps; arrays [steps] of one length."""
-    blocks = (torch.from_numpy(x).double().split(BLOCK) for x in (losses, recorded))
-    return [_relative(a.mean().item(), b.mean().item()) for a, b in zip(*blocks, strict=True)]
-
-
-def validation_deviations(history: Sequence[Epoch], recorded: Sequence[Epoch]) -> list[float]:
-    """Relative deviations of the losses that epochs have in common."""
-    return [
-        _relative(value, written)
-        for ours, theirs in zip(history, recorded, strict=False)
-        for key in ("validation_loss", "validation_loss_running", "train_loss")
-        if (value := getattr(ours, key)) is not None and (written := getattr(theirs, key)) is not None
-    ]
-
-
-def _relative(value: float, written: float, floor: float = 1e-12) -> float:
-    return abs(value - written) / max(abs(written), floor)
 
 
 def evaluate_again(record: RunRecord, store: RunStore) -> Iterator[Check]:
@@ -182,7 +148,7 @@ def _evaluation(
     # A share that is rounding, such as that of a second step, has no digits that machines share.
     deviation = max(
         (
-            _relative(found[key], value, floor=EVALUATION_TOLERANCE)
+            relative(found[key], value, floor=EVALUATION_TOLERANCE)
             for key, value in written.items()
             if key in found and value is not None
         ),
