@@ -96,8 +96,8 @@ def _run(
     if status == 0 and (not snakemake_options or _version(page) != before):
         print(f"page:  {page}\nPDF:   {page.with_name('report.pdf')}")
         if (checked := page.parent / "data" / CHECKED).exists():
-            there = [planned for planned in plan if budget.found(planned.spec, planned.epochs)]
-            return _tell_check(read_checked(checked), there)
+            behind = [planned for planned in plan if budget.found(planned.spec, planned.epochs)]
+            return _tell_check(read_checked(checked), behind)
     return 1 if status else 0
 
 

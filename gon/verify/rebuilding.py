@@ -22,6 +22,7 @@ from gon.claims.study import Study, load_study
 from gon.data.prepared import data_dir
 from gon.errors import GonError
 from gon.files import PROJECT, sha256_of_file
+from gon.reporting.checked import CHECKED
 from gon.reporting.package import ARCHIVE
 from gon.reporting.read import study_of_report
 from gon.runs import provenance
@@ -123,14 +124,14 @@ def rebuild(folder: Path) -> Iterator[Check]:
         if (given / "data" / name).exists():
             (made / "data").mkdir(parents=True, exist_ok=True)
             shutil.copyfile(given / "data" / name, made / "data" / name)
-    _run(project, folder / "runs", study)
+    _run(project, folder / "runs", study, given)
     trained_here = [name for name in EXPLANATIONS if _differ(given, made, f"notebooks/{name}.ipynb")]
     for name in trained_here:
         yield Check(name, "not compared", "trains a little, and gives other digits on this machine")
         build = project / "build" / chosen.budget.name / "notebooks"
         shutil.copyfile(given / "notebooks" / f"{name}.ipynb", build / f"{name}.ipynb")
     if trained_here:
-        _run(project, folder / "runs", study)
+        _run(project, folder / "runs", study, given)
     yield from _compare(given, made, study)
 
 
@@ -176,15 +177,31 @@ def _copy_project(project: Path, source: Path) -> None:
         shutil.copyfile(source / provenance.MANIFEST, project / provenance.MANIFEST)
 
 
-def _run(project: Path, runs: Path, study: Study) -> None:
-    words = [word for text in study.budget.overrides for word in ("--set", text)]
+def _run(project: Path, runs: Path, study: Study, given: Path) -> None:
+    """Execute the notebooks and make the report; what was compared where it was made, it takes from there."""
+    budget, own = study.budget, load_study(study.budget.name, study.budget.overrides)
+    words = ["--budget", budget.name, *(word for text in budget.overrides for word in ("--set", text))]
+    build, checked = Path("build") / budget.name, given / "data" / CHECKED
+    _gon(project, runs, "run", *words, "--no-check")
+    if checked.exists():
+        claims = [claim.name for claim in own.claims]
+        notebooks = [str(build / "notebooks" / f"{name}.ipynb") for name in (*EXPLANATIONS, *claims)]
+        _gon(
+            *(project, runs, "report", *(str(build / "claims" / name) for name in claims), *words),
+            *("--notebooks", *notebooks, "--workflow", str(build / "workflow.dot")),
+            *("--checked", str(checked), "--output", own.budget.report),
+        )
+
+
+def _gon(project: Path, runs: Path, *words: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "gon.cli", "run", "--budget", study.budget.name, *words],
+        [sys.executable, "-m", "gon.cli", *words],
         cwd=project,
         env={
             **os.environ,
             "PYTHONPATH": str(project),
             "GON_RUNS_DIR": str(runs),
+            "GON_RECORDS_DIR": str(runs / "none"),
             "GON_DATA_DIR": str(data_dir()),
         },
         stdout=subprocess.PIPE,
@@ -194,9 +211,8 @@ def _run(project: Path, runs: Path, study: Study) -> None:
     )
     if done.returncode:
         errors = [line.lstrip("| ") for line in done.stdout.splitlines() if "error: " in line]
-        raise GonError(
-            "the report cannot be made from its records: " + "; ".join(errors or [done.stdout[-500:]])
-        )
+        why = "; ".join(errors or [done.stdout[-500:]])
+        raise GonError(f"the report cannot be made from its records: {why}")
 
 
 def _compare(given: Path, made: Path, study: Study) -> Iterator[Check]:
