@@ -186,11 +186,10 @@ def _run(project: Path, runs: Path, study: Study, given: Path) -> None:
     if checked.exists():
         claims = [claim.name for claim in own.claims]
         notebooks = [str(build / "notebooks" / f"{name}.ipynb") for name in (*EXPLANATIONS, *claims)]
-        _gon(
-            *(project, runs, "report", *(str(build / "claims" / name) for name in claims), *words),
-            *("--notebooks", *notebooks, "--workflow", str(build / "workflow.dot")),
-            *("--checked", str(checked), "--output", own.budget.report),
-        )
+        options = ["--notebooks", *notebooks, "--workflow", str(build / "workflow.dot")]
+        options += ["--checked", str(checked), "--output", own.budget.report]
+        folders = [str(build / "claims" / name) for name in claims]
+        _gon(project, runs, "report", *folders, *words, *options)
 
 
 def _gon(project: Path, runs: Path, *words: str) -> None:
