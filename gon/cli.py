@@ -201,6 +201,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--notebooks", type=Path, nargs="*", default=[], help="executed notebooks")
     command.add_argument("--workflow", type=Path, help="the graph of rules, from snakemake --rulegraph")
     command.add_argument("--checked", type=Path, help="what `gon verify --trained` wrote")
+    command.add_argument("--published", action="store_true", help="for the repository: docs/report")
     command.add_argument("--again", type=Path, metavar="REPORT", help="make a report from its own folder")
     command.add_argument("--output", type=Path, required=True, help="folder for the report")
 
@@ -421,7 +422,7 @@ def _report(options: argparse.Namespace) -> int:
         parts = ReportParts(options.results, options.notebooks, options.workflow, options.checked)
     else:
         study, parts = study_of_report(options.again), parts_of_report(options.again)
-    build_report(study, parts, options.output, options.again)
+    build_report(study, parts, options.output, options.again, published=options.published)
     return 0
 
 

@@ -46,7 +46,9 @@ CONTENT = (
 """What a report's folder consists of; the page last, so that it never names what is not there yet."""
 
 
-def build_report(study: Study, parts: ReportParts, output: Path, earlier: Path | None = None) -> None:
+def build_report(
+    study: Study, parts: ReportParts, output: Path, earlier: Path | None = None, *, published: bool = False
+) -> None:
     """Make the report: page, PDF, the notebooks as pages, the data behind it, and an archive of it all.
 
     The old report stays as it is until the new one is complete.
@@ -61,6 +63,9 @@ def build_report(study: Study, parts: ReportParts, output: Path, earlier: Path |
         Folder of the report.
     earlier
         Folder of the report that this one is compared with; the one that it replaces if None.
+    published
+        Whether it is the one for the repository: it names digests in place of a commit and no earlier
+        report, and has no archive.
 
     Raises
     ------
@@ -68,7 +73,7 @@ def build_report(study: Study, parts: ReportParts, output: Path, earlier: Path |
         If a result or notebook cannot be read, or the folder cannot be written to; names it.
     """
     report = collect_report(study, parts.results, parts.notebooks)
-    now, last = summary_of(report), earlier or output
+    now, last = summary_of(report), Path(os.devnull) if published else earlier or output
     before, looks = earlier_than(now, last), looks_of(report, last)
     kept: dict[str, Any] = {SUMMARY: now, EARLIER: before, LOOKS: looks}
     if any(section.failure for section in report.sections):
@@ -79,6 +84,7 @@ def build_report(study: Study, parts: ReportParts, output: Path, earlier: Path |
         report,
         changes=tuple(changes(before, now)) if before else (),
         looks=looks,
+        published=published,
         locked=_locked(),
         checked=read_checked(parts.checked) if parts.checked else None,
     )

@@ -75,7 +75,8 @@ def write_package(report: Report, folder: Path) -> None:
     citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
     _write_codecheck(report, citation, folder / CODECHECK)
     _write_crate(report, citation, folder)
-    pack(folder, report.moment)
+    if not report.published:
+        pack(folder, report.moment)
 
 
 def _write_codecheck(report: Report, citation: dict[str, Any], path: Path) -> None:

@@ -21,10 +21,11 @@ from markupsafe import escape as escape_html
 
 from gon.catalogue import EXPLANATIONS
 from gon.claims import comparison_words, coverage, formats, pairing, words
+from gon.claims.discussion import discussion
 from gon.claims.judging import JudgedClaim
 from gon.claims.results import Comparison, Measurement
 from gon.errors import GonError
-from gon.files import PROJECT
+from gon.files import PROJECT, sha256_of
 from gon.reporting import dictionary, escape
 from gon.reporting.cards import ways
 from gon.reporting.changes import standing
@@ -243,6 +244,10 @@ def render_markdown(report: Report, target: Target) -> str:
     prose = environment("markdown")
     prose.globals.update(show=show, say=say, given=given, cite=cite, report=report, target=target)
     prose.globals.update(numbering=numbering, command=command(report))
+    claims = {section.name: section for section in report.sections if not section.failure}
+    prose.globals.update(discussed=discussion(claims))
+    if report.published:
+        prose.globals.update(digests=digests(report))
     if report.checked is not None and report.checked.runs:
         labels = {card.spec.digest: card.spec.label for card in report.cards}
         prose.globals.update(checked_words=checked_words(report.checked, labels))
@@ -250,6 +255,17 @@ def render_markdown(report: Report, target: Target) -> str:
         commit=provenance.commit(), repository=provenance.repository(), code=provenance.code()
     )
     return prose.get_template("report.md").render()
+
+
+def digests(report: Report) -> dict[str, str]:
+    """SHA-256 of what a published report follows from: code, parameters and records."""
+    records = "".join(f"{card.spec.digest} {card.record_digest}\n" for card in report.cards)
+    code = ("gon/**/*.py", "templates/**/*", "workflow/*", "notebooks/*.ipynb")
+    return {
+        "code": provenance.digest_of(*code),
+        "parameters": provenance.digest_of("params/**/*.yaml"),
+        "records": sha256_of(records),
+    }
 
 
 def command(report: Report) -> str:

@@ -173,5 +173,7 @@ def copy_data(report: Report, output: Path) -> None:
         folder.mkdir(parents=True)
         for path in card.files.values():
             shutil.copyfile(path, folder / path.name)
-    chosen = {"budget": report.budget.name, "overrides": report.budget.overrides}
+    chosen: dict[str, object] = {"budget": report.budget.name, "overrides": report.budget.overrides}
+    if report.published:
+        chosen["published"] = True
     (output / "study.json").write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")

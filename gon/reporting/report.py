@@ -48,6 +48,8 @@ class Report:
     """Every verdict of this report and those before it, see `gon.reporting.changes.looks_of`."""
     locked: frozenset[tuple[str, str, int]] = frozenset()
     """Claim, name and version of the rules that the ledger holds."""
+    published: bool = False
+    """Whether it is the one that the repository holds, which names digests in place of a commit."""
     checked: Checked | None = None
     """What was trained on this machine and compared with the records."""
     explanations: tuple[str, ...] = ()

@@ -183,6 +183,14 @@ def source_files() -> list[str]:
     return sorted(name for name in names if (PROJECT / name).is_file() and not name.startswith("records/"))
 
 
+def digest_of(*patterns: str) -> str:
+    """SHA-256 over the names and contents of the project's files that patterns name."""
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in patterns for path in PROJECT.glob(pattern) if path.is_file()}):
+        digest.update(f"{path.relative_to(PROJECT).as_posix()} {sha256_of_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def manifest(files: Sequence[str]) -> str:
     """What an archive's source says of itself."""
     digests = {name: sha256_of_file(PROJECT / name) for name in files}

@@ -230,7 +230,7 @@ def verify_report(path: Path, signers: Path | None = None) -> int:
         signature = check_signature(path / ARCHIVE if path.is_dir() else path, signers)
         if not checks:
             checks = [Check("records", "bit-equal", f"all {len(records)} agree with their digests")]
-            if path.is_dir():
+            if (path / ARCHIVE).exists():
                 checks.append(check_folder(path, given))
             checks += rebuild(folder)
         print_checks([*([signature] if signature else []), *checks], Console())

@@ -58,6 +58,11 @@ def unpacked(path: Path) -> Iterator[Path]:
         If it is no archive of a report, is damaged or too large, or if its digest is not that beside it.
     """
     archive = path / ARCHIVE if path.is_dir() else path
+    if path.is_dir() and not archive.exists() and _published(path):
+        with tempfile.TemporaryDirectory(prefix="gon-verify-") as temporary:
+            (Path(temporary) / "report").symlink_to(path.resolve(), target_is_directory=True)
+            yield Path(temporary)
+        return
     sidecar = archive.with_name(f"{archive.name}.sha256")
     found = sha256_of_file(archive)
     if sidecar.exists() and sidecar.read_text(encoding="utf-8", errors="replace").split()[:1] != [found]:
@@ -77,6 +82,15 @@ def unpacked(path: Path) -> Iterator[Path]:
         if not (folder / "report" / "data" / "study.json").is_file():
             raise GonError(f"{archive}: is not the archive of a report: report/data/study.json is missing")
         yield folder
+
+
+def _published(report: Path) -> bool:
+    """Whether a report is the one of a repository, which has no archive."""
+    try:
+        chosen = json.loads((report / "data" / "study.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(chosen, dict) and chosen.get("published") is True
 
 
 def check_folder(path: Path, archived: Path) -> Check:
@@ -183,11 +197,12 @@ def _run(project: Path, runs: Path, study: Study, given: Path) -> None:
     words = ["--budget", budget.name, *(word for text in budget.overrides for word in ("--set", text))]
     build, checked = Path("build") / budget.name, given / "data" / CHECKED
     _gon(project, runs, "run", *words, "--no-check")
-    if checked.exists():
+    if checked.exists() or _published(given):
         claims = [claim.name for claim in own.claims]
         notebooks = [str(build / "notebooks" / f"{name}.ipynb") for name in (*EXPLANATIONS, *claims)]
         options = ["--notebooks", *notebooks, "--workflow", str(build / "workflow.dot")]
-        options += ["--checked", str(checked), "--output", own.budget.report]
+        options += ["--published"] if _published(given) else ["--checked", str(checked)]
+        options += ["--output", own.budget.report]
         folders = [str(build / "claims" / name) for name in claims]
         _gon(project, runs, "report", *folders, *words, *options)
 

@@ -1,0 +1,272 @@
+"""The discussion: what the runs say beyond the verdicts, each statement bound to what it was measured on."""
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gon.catalogue import DATASETS
+from gon.claims.formats import count, counted, listed
+from gon.claims.judging import JudgedClaim
+from gon.claims.loading import Run
+from gon.claims.measuring import measurement, seed_value
+from gon.claims.quantities import value_of
+from gon.claims.results import Measurement
+from gon.claims.words import Sentence
+from gon.spec import RunSpec
+
+Claims = Mapping[str, JudgedClaim]
+"""The claims of a report by name; those that failed or are not part of it are missing."""
+
+
+def discussion(claims: Claims) -> list[list[Sentence]]:
+    """Paragraphs of sentences; what was not measured yet is not said.
+
+    Returns
+    -------
+    list
+        On the second step; on the other models; on the published numbers, and what moves them.
+    """
+    paragraphs = (_second_step(claims), _other_models(claims), _published_numbers(claims))
+    return [found for paragraph in paragraphs if (found := list(paragraph))]
+
+
+def _runs(claim: JudgedClaim, epochs: int | None, settings: Mapping[str, Any]) -> tuple[list[Run], int]:
+    """The runs of some settings, all else as by default, that reached a number of epochs, or the most."""
+    wanted = RunSpec(**settings)
+    runs = [run for run in claim.runs if run.setting == wanted]
+    reached = max((run.epochs for run in runs), default=0) if epochs is None else epochs
+    return [run for run in runs if run.epochs >= reached], reached
+
+
+def _measured(
+    claims: Claims, name: str, key: str, epochs: int | None = None, /, **settings: Any
+) -> Measurement | None:
+    """A quantity of the runs of some settings; None where it was not measured."""
+    if name not in claims:
+        return None
+    claim = claims[name]
+    runs, reached = _runs(claim, epochs, settings)
+    if key.startswith("evaluation:"):
+        evaluation = key.removeprefix("evaluation:").partition("/")[0]
+        runs = [run for run in runs if _evaluated(run, evaluation)]
+    values = [value_of(run, key, reached, claim.params.published_value(run.spec)) for run in runs]
+    if not runs or any(value is None for value in values):
+        return None
+    entries = [seed_value(run, value) for run, value in zip(runs, values, strict=True)]
+    label = runs[0].spec.settings_label
+    return measurement(f"discussion/{key}/{label}", label, entries, epochs=reached, quantity=key)
+
+
+def _evaluated(run: Run, name: str) -> bool:
+    return run.store.evaluation_path(run.spec, run.record.epochs, name).exists()
+
+
+def _said(*parts: str | Measurement | None) -> list[Sentence]:
+    """A sentence, if all that it tells was measured."""
+    return [] if None in parts else [[part for part in parts if part is not None]]
+
+
+def _second_step(claims: Claims) -> Iterator[Sentence]:
+    def evaluated(variable: str, **settings: Any) -> Measurement | None:
+        return _measured(claims, "two_step", f"evaluation:{variable}", latent_dim=64, **settings)
+
+    yield from _said(
+        "Why a second step changes nothing: the first layer is normalised over the batch, so that the "
+        "decoder hardly feels how long a latent is (a tenth of the length gives a validation loss of ",
+        evaluated("latent_scale/scale/0.1"),
+        " in place of ",
+        evaluated("latent_scale/scale/1"),
+        "), and so its gradient at the latent is tiny: the second step is ",
+        evaluated("inner_step/relative_change"),
+        " of the first one’s length.",
+    )
+    yield from _said(
+        "What step would help: one of 3% of that length lowers the loss of the very same networks from ",
+        evaluated("inner_step/loss/1"),
+        " to ",
+        evaluated("inner_step/rescaled/0.03"),
+        ", and of networks that were trained with two steps from ",
+        evaluated("inner_step/loss/1", inner_steps=2),
+        " to ",
+        evaluated("inner_step/rescaled/0.03", inner_steps=2),
+        ". It is the size of the step that is wrong, not the idea.",
+    )
+    softplus = _measured(
+        *(claims, "activations", "evaluation:inner_step/relative_change"),
+        latent_dim=64,
+        activation="softplus",
+    )
+    if softplus is not None:
+        yield from _said(
+            "With Softplus, whose curvature never vanishes, the second step is ",
+            softplus,
+            " of the first one, and lowers the loss from ",
+            _measured(
+                *(claims, "activations", "evaluation:inner_step/loss/1"), latent_dim=64, activation="softplus"
+            ),
+            " to ",
+            _measured(
+                *(claims, "activations", "evaluation:inner_step/loss/2"), latent_dim=64, activation="softplus"
+            ),
+            " as it is.",
+        )
+
+
+def _other_models(claims: Claims) -> Iterator[Sentence]:
+    name = "model_comparison"
+    if name not in claims:
+        return
+    settings = [(dataset, latent) for dataset in ("mnist", "fashion-mnist") for latent in (64, 256)]
+    most = max((run.epochs for run in claims[name].runs if not run.exact), default=0)
+    told: list[Sentence] = []
+    for epochs in sorted({1, 5, 50, most} & set(range(most + 1))):
+        pairs = [_against(claims, epochs, *setting) for setting in settings]
+        known = [(gon, other) for gon, other in pairs if gon is not None and other is not None]
+        ahead = sum((gon.value or 0) < (other.value or 0) for gon, other in known)
+        if known:
+            where = f"after {counted(epochs, 'epoch')} in {count(ahead)} of {count(len(known))}"
+            gon, other = known[0]
+            first, second = known[0]
+            told.append([where, f" ({first.label}: ", first, " against ", second, ")"])
+    if told:
+        sentence: Sentence = ["Against the autoencoder GON has the lower validation loss "]
+        for i, part in enumerate(told):
+            sentence += [", " if i else "", *part]
+        yield [*sentence, " of the settings."]
+    overtaken = [f"{label}: {epoch}" for label, epoch in _overtaken(claims[name])]
+    if overtaken:
+        yield [f"The autoencoder overtakes it in epoch ({'; '.join(overtaken)})."]
+    wide = [_measured(claims, name, "validation_loss", latent_dim=256, width=29, dataset=d) for d in DATASETS]
+    for matched in wide:
+        if matched is not None:
+            rival = _measured(
+                claims, name, "better_validation_loss", matched.epochs, latent_dim=256, model="autoencoder"
+            )
+            yield from _said(
+                "With as many parameters as the autoencoder, at latent 256, it has ",
+                matched,
+                " against ",
+                rival,
+                f" after {counted(matched.epochs, 'epoch')}.",
+            )
+            break
+    yield from _said(
+        "How an encoder’s batch norms are evaluated decides more than it should: at latent 64 the "
+        "autoencoder has ",
+        _measured(claims, name, "validation_loss", latent_dim=64, model="autoencoder"),
+        " with the statistics of the batch and ",
+        _measured(claims, name, "validation_loss_running", latent_dim=64, model="autoencoder"),
+        " with running ones; for GON the latter are no choice (",
+        _measured(claims, "protocol", "evaluation:protocols/running_statistics", latent_dim=64),
+        " in place of ",
+        _measured(claims, "protocol", "evaluation:protocols/batch_statistics", latent_dim=64),
+        "). Each model is judged by its better mode.",
+    )
+
+
+def _against(
+    claims: Claims, epochs: int, dataset: str, latent: int
+) -> tuple[Measurement | None, Measurement | None]:
+    """GON and the autoencoder after so many epochs, the latter in its better mode."""
+    settings = {"dataset": dataset, "latent_dim": latent}
+    return (
+        _measured(claims, "model_comparison", "validation_loss", epochs, **settings),
+        _measured(
+            claims, "model_comparison", "better_validation_loss", epochs, model="autoencoder", **settings
+        ),
+    )
+
+
+def _overtaken(claim: JudgedClaim) -> Iterator[tuple[str, int]]:
+    """From which epoch on the autoencoder of the first seed stays below GON, by setting."""
+    for gon in claim.runs:
+        if gon.spec != RunSpec(dataset=gon.spec.dataset, latent_dim=gon.spec.latent_dim):
+            continue
+        others = (run for run in claim.runs if run.spec.model == "autoencoder" and run.spec.seed == 0)
+        other = next((r for r in others if r.setting == _like(gon.spec)), None)
+        if other is None:
+            continue
+        behind = [
+            a.validation_loss > min(b.validation_loss, b.validation_loss_running or math.inf)
+            for a, b in zip(gon.record.history, other.record.history, strict=False)
+            if a.validation_loss is not None and b.validation_loss is not None
+        ]
+        ahead = [epoch for epoch, lost in enumerate(behind, start=1) if not lost]
+        if behind and behind[-1] and ahead:
+            yield gon.spec.settings_label, ahead[-1] + 1
+
+
+def _like(spec: RunSpec) -> RunSpec:
+    return RunSpec(dataset=spec.dataset, latent_dim=spec.latent_dim, model="autoencoder")
+
+
+def _published_numbers(claims: Claims) -> Iterator[Sentence]:
+    if "latent_size" not in claims:
+        return
+    claim = claims["latent_size"]
+    passed: list[str | Measurement] = []
+    open_ones = []
+    for spec in dict.fromkeys(run.setting for run in claim.runs if run.spec.model == "gon"):
+        crossing = _measured(
+            claims, "latent_size", "crossing", dataset=spec.dataset, latent_dim=spec.latent_dim
+        )
+        if crossing is None:
+            open_ones.append(spec.settings_label)
+        else:
+            passed += ["; " if passed else "", f"{spec.settings_label}: epoch ", crossing]
+    if passed:
+        rest = f"; not yet: {listed(open_ones)}" if open_ones else ""
+        yield ["Our validation loss falls below the published one in (", *passed, f"{rest})."]
+    components = {
+        (dataset, latent): _measured(
+            claims, "latent_size", "validation_loss", dataset=dataset, latent_dim=latent, model="pca"
+        )
+        for dataset in ("mnist", "fashion-mnist")
+        for latent in (64, 256)
+    }
+    values = claim.params.published.values
+    yield from _said(
+        "PCA, which is exact and needs no training, has ",
+        components["mnist", 256],
+        " on MNIST and ",
+        components["fashion-mnist", 256],
+        f" on Fashion-MNIST with 256 components, where {values.get('mnist/256', math.nan):.2f} and "
+        f"{values.get('fashion-mnist/256', math.nan):.2f} are published for GON; with 64 it has ",
+        components["mnist", 64],
+        " and ",
+        components["fashion-mnist", 64],
+        f", where {values.get('mnist/64', math.nan):.2f} and {values.get('fashion-mnist/64', math.nan):.2f} "
+        "are. That does not tell where the published numbers come from; it says that at this size a straight "
+        "line through the data is as good.",
+    )
+    yield from _said(
+        "ReLU’s deficit has a likely cause: ",
+        _dead(claims, "relu"),
+        " of its first layer’s channels pass no gradient at the origin, of ELU’s ",
+        _dead(claims, "elu"),
+        ".",
+    )
+    scatter = [
+        f"{spread:.1%} after {counted(epochs, 'epoch')}" for epochs, spread in _scatter(claim.runs) if spread
+    ]
+    if scatter:
+        yield [
+            f"Seeds scatter by {listed(scatter)} (standard deviation of the loss of GON, MNIST, latent 64)."
+        ]
+
+
+def _dead(claims: Claims, activation: str) -> Measurement | None:
+    return _measured(
+        claims, "activations", "evaluation:dead_units/dead/1", latent_dim=64, activation=activation
+    )
+
+
+def _scatter(runs: Sequence[Run]) -> Iterator[tuple[int, float]]:
+    """How much seeds scatter, as a share of the loss, early and late."""
+    chosen = [run for run in runs if run.setting == RunSpec(latent_dim=64)]
+    for epochs in (1, 5, 50, 500):
+        losses = [run.record.loss("validation_loss", epochs) for run in chosen if run.epochs >= epochs]
+        found = [math.log(loss) for loss in losses if loss]
+        if len(found) >= 3:
+            yield epochs, statistics.stdev(found)

@@ -1,0 +1,82 @@
+"""The discussion says what the reference records say, and nothing that was not measured."""
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from gon.claims.discussion import discussion
+from gon.claims.judging import JudgedClaim, judge
+from gon.claims.loading import RunLoader
+from gon.claims.params import REFERENCE
+from gon.claims.results import Measurement
+from gon.claims.study import load_study
+from gon.spec import RunSpec
+
+
+@pytest.fixture(scope="module")
+def claims(tmp_path_factory: pytest.TempPathFactory) -> dict[str, JudgedClaim]:
+    """The claims as the reference records decide them; nothing that was trained here enters."""
+    study = load_study("reference")
+    budget = study.budget.model_copy(update={"store": str(tmp_path_factory.mktemp("none"))})
+    loader, found = RunLoader(budget), {}
+    for claim in study.claims:
+        requests = claim.available(budget)
+        found[claim.name] = judge(claim, budget, loader.runs(requests), [r for r in requests if r.left_out])
+    return found
+
+
+def told(claims: dict[str, JudgedClaim]) -> list[tuple[str, list[Measurement]]]:
+    """Each sentence with a sign for each number, and its numbers."""
+    return [
+        (
+            "".join("#" if isinstance(part, Measurement) else str(part) for part in sentence),
+            [part for part in sentence if isinstance(part, Measurement)],
+        )
+        for paragraph in discussion(claims)
+        for sentence in paragraph
+    ]
+
+
+def recorded(spec: RunSpec, epochs: int, *suffix: str) -> dict[str, object]:
+    """A file of the reference records, read without this project's code."""
+    name = ".".join([f"epochs-{epochs}", *suffix, "json"])
+    return dict(json.loads((REFERENCE / spec.digest / name).read_text()))
+
+
+def test_numbers_of_the_second_step_are_those_of_the_evaluations(claims: dict[str, JudgedClaim]) -> None:
+    (numbers,) = [numbers for text, numbers in told(claims) if text.startswith("What step would help")]
+    for place, inner_steps in ((0, 1), (2, 2)):
+        specs = [RunSpec(latent_dim=64, inner_steps=inner_steps, seed=seed) for seed in range(3)]
+        losses = [recorded(spec, 50, "inner_step")["losses"] for spec in specs]
+        for offset, key in enumerate(("loss/1", "rescaled/0.03")):
+            values = [float(entry[key]) for entry in losses]  # type: ignore[index]
+            assert numbers[place + offset].value == pytest.approx(statistics.fmean(values), rel=1e-12)
+
+
+def test_numbers_of_pca_are_those_of_its_records_beside_the_published_ones(
+    claims: dict[str, JudgedClaim],
+) -> None:
+    (found,) = [(text, numbers) for text, numbers in told(claims) if text.startswith("PCA")]
+    settings = [("mnist", 256), ("fashion-mnist", 256), ("mnist", 64), ("fashion-mnist", 64)]
+    for number, (dataset, latent) in zip(found[1], settings, strict=True):
+        record = recorded(RunSpec(model="pca", dataset=dataset, latent_dim=latent), 1)
+        assert number.value == record["history"][-1]["validation_loss"]  # type: ignore[index]
+    assert "where 0.40 and 1.10 are published" in found[0] and "where 0.59 and 2.40 are" in found[0]
+
+
+def test_what_was_not_measured_is_not_said(claims: dict[str, JudgedClaim], tmp_path: Path) -> None:
+    assert discussion({}) == []
+    without = {name: claim for name, claim in claims.items() if name != "two_step"}
+    assert not any("What step would help" in text for text, _ in told(without))
+    study = load_study("quick")
+    empty = judge(study.claim("latent_size"), study.budget, [], [])
+    assert told({"latent_size": empty}) == []
+
+
+def test_every_number_leads_to_its_runs(claims: dict[str, JudgedClaim]) -> None:
+    numbers = [number for _, numbers in told(claims) for number in numbers]
+    assert len(numbers) > 15
+    there = {run.spec.digest for claim in claims.values() for run in claim.runs}
+    assert all(number.runs and set(number.runs) <= there for number in numbers)
