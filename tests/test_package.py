@@ -248,6 +248,18 @@ def test_the_citation_is_valid(tmp_path: Path) -> None:
     assert done.returncode != 0
 
 
+def test_the_deposit_says_what_the_citation_says() -> None:
+    deposit = json.loads((PROJECT / ".zenodo.json").read_text(encoding="utf-8"))
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert [deposit[key] for key in ("title", "version", "license", "keywords")] == [
+        citation[key] for key in ("title", "version", "license", "keywords")
+    ]
+    assert deposit["creators"] == citation["authors"]
+    assert deposit["description"] == f"<p>{citation['abstract'].strip()}</p>"
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["version"] == citation["version"]
+
+
 def test_the_graph_is_that_of_the_snakefile(built: Path, tmp_path: Path) -> None:
     graph = read_graph(built / "workflow.dot")
     assert set(graph) == {"all", "data", "train", "notebook", "explanation", "graph", "report"}

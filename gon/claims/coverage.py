@@ -45,6 +45,34 @@ def run_epochs(runs: Iterable[Run]) -> str:
     return span((run.record.epochs for run in runs if not run.exact), "epoch")
 
 
+def core_hours(runs: Iterable[Run]) -> float:
+    """Time of training and validation on one core (or GPU); wall time where a record has no other."""
+    epochs = [epoch for run in runs for epoch in run.record.history]
+    validation = (
+        epoch.validation_seconds if epoch.validation_cpu_seconds is None else epoch.validation_cpu_seconds
+        for epoch in epochs
+    )
+    return (sum(epoch.compute_seconds for epoch in epochs) + sum(validation)) / 3600
+
+
+def costs(claims: Sequence[JudgedClaim]) -> str:
+    """What the runs cost: in all, for each claim, and for each verdict that is decided."""
+    runs = {run.spec.digest: run for claim in claims for run in claim.runs}
+    of_claims = [f"“{claim.params.title}” {core_hours(claim.runs):.1f}" for claim in claims if claim.runs]
+    verdicts = [verdict.outcome for claim in claims for verdict in claim.verdicts]
+    decided = sum(outcome not in ("inconclusive", "not attempted") for outcome in verdicts)
+    total = core_hours(runs.values())
+    each = (
+        f" That is {total / decided:.1f} for each of {counted(decided, 'decided verdict')}."
+        if decided
+        else ""
+    )
+    return (
+        f"They are {total:.1f} core-hours, with validation: {listed(of_claims)}, where runs that several sections "
+        f"share count in each.{each} What they would take on a GPU has not been measured."
+    )
+
+
 def altered_data(runs: Iterable[Run]) -> list[str]:
     """Titles of the data sets whose images are not those that everybody prepares."""
     saw = {run.spec.dataset: run.record.data for run in runs}
