@@ -62,14 +62,11 @@ def costs(claims: Sequence[JudgedClaim]) -> str:
     verdicts = [verdict.outcome for claim in claims for verdict in claim.verdicts]
     decided = sum(outcome not in ("inconclusive", "not attempted") for outcome in verdicts)
     total = core_hours(runs.values())
-    each = (
-        f" That is {total / decided:.1f} for each of {counted(decided, 'decided verdict')}."
-        if decided
-        else ""
-    )
+    each = f" That is {total / max(1, decided):.1f} for each of {counted(decided, 'decided verdict')}."
     return (
-        f"They are {total:.1f} core-hours, with validation: {listed(of_claims)}, where runs that several sections "
-        f"share count in each.{each} What they would take on a GPU has not been measured."
+        f"They are {total:.1f} core-hours, with validation: {listed(of_claims)}, where runs that several "
+        f"sections share count in each.{each if decided else ''} What they would take on a GPU has not been "
+        "measured."
     )
 
 
