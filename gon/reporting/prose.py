@@ -246,11 +246,10 @@ def render_markdown(report: Report, target: Target) -> str:
     prose.globals.update(numbering=numbering, command=command(report))
     claims = {section.name: section for section in report.sections if not section.failure}
     prose.globals.update(discussed=discussion(claims))
-    if report.published:
-        prose.globals.update(digests=digests(report))
-    if report.checked is not None and report.checked.runs:
-        labels = {card.spec.digest: card.spec.label for card in report.cards}
-        prose.globals.update(checked_words=checked_words(report.checked, labels))
+    prose.globals.update(digests=digests(report) if report.published else {})
+    labels, checked = {card.spec.digest: card.spec.label for card in report.cards}, report.checked
+    said_of_check = checked_words(checked, labels) if checked is not None and checked.runs else ""
+    prose.globals.update(checked_words=said_of_check)
     prose.globals.update(
         commit=provenance.commit(), repository=provenance.repository(), code=provenance.code()
     )
