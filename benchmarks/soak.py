@@ -152,11 +152,14 @@ def soak(folder: Path, kills: int, seed: int, claims: Sequence[str] = ("two_step
                 done[kind] += 1
                 print(f"{done.total():4}  {said}", flush=True)
         status = command.end()
+        before = len(wrong)
         wrong += _left_running(project, kind)
         if kind in STATUS and status not in (STATUS[kind], 0):
             wrong.append(f"{kind}: exit status {status}: {command.output[-2000:]}")
         if not kind and status != 0:
             wrong.append(f"undisturbed: exit status {status}: {command.output[-2000:]}")
+        for text in wrong[before:]:
+            print(f"      WRONG  {text}", flush=True)
         if status != 0 and (kind or done.total() < kills):
             continue
         wrong += differences(project, undisturbed, folder / "again", claims)
