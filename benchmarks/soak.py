@@ -111,6 +111,8 @@ def copy_of_project(folder: Path, claims: Sequence[str]) -> Project:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
     (packages,) = (folder / ".venv").glob("lib/python3*/site-packages")
     (packages / "others.pth").write_text("".join(f"{p}\n" for p in sys.path if p.endswith("site-packages")))
+    (folder / ".venv" / "share").mkdir(exist_ok=True)
+    (folder / ".venv" / "share" / "jupyter").symlink_to(Path(sys.prefix, "share", "jupyter"))  # templates
     stamp = "project=$PWD; . tools/setup_environment.sh; stamp_of requirements.lock"
     with (folder / ".venv" / ".gon-requirements.lock").open("w") as stream:
         subprocess.run(["bash", "-c", stamp], cwd=folder.resolve(), stdout=stream, check=True)
