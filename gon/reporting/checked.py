@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import pydantic
-
 from gon.claims.formats import counted, percent
 from gon.claims.rules import Strict
 from gon.errors import GonError
@@ -52,9 +50,9 @@ def read_checked(path: Path) -> Checked:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        seal = content.pop("seal", None)
+        seal = content.pop("seal", None) if isinstance(content, dict) else None
         checked = Checked.model_validate(content)
-    except (OSError, ValueError, AttributeError, pydantic.ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise GonError(f"{path}: cannot be read as what was compared on this machine ({error})") from error
     if seal != (found := sha256_of(canonical(content))):
         raise GonError(f"{path}: altered after it was written: its digest is {found}, written was {seal}")
