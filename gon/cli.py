@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gon.catalogue import DATASETS, DEFAULT_BUDGET, EVALUATIONS, EXPLANATIONS
 from gon.errors import GonError, UsageError
-from gon.processes import Stopped, end_with_parent, own_world, say_no_more, stoppable
+from gon.processes import Stopped, end_with_parent, own_world, plain, say_no_more, stoppable
 from gon.runs.provenance import available_cores
 from gon.runs.store import RunStore
 from gon.spec import RunSpec
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = options.command(options)
             sys.stdout.flush()
     except GonError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return error.exit_status
     except Stopped as stop:
         said = [
@@ -58,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head`, which has seen enough
         say_no_more()
         return 128 + signal.SIGPIPE
+    except OSError as error:  # of the system, such as a full disk or a name that is too long
+        say_no_more(sys.stdout)
+        print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        return 1
     return status
 
 

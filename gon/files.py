@@ -1,11 +1,14 @@
-"""Files that are written whole or not at all, digests, and where the project lies."""
+"""Files that are written whole or not at all and read up to a size, digests, and where the project lies."""
 
 import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +18,107 @@ from gon.errors import GonError
 
 PROJECT = Path(__file__).resolve().parent.parent
 """The project's root: notebooks, parameters, templates and results are found from here."""
+
+
+LARGEST_FILE = 16 * 2**20
+"""Bytes of what is read into memory as a whole: records, results, notebooks, parameters. The record of 500
+epochs has 0.2 MiB, a notebook with its figures less than 2."""
+_DEEPEST = 50
+"""Levels to which JSON may be nested."""
+
+
+def require_file(path: Path, largest: int | None = None) -> None:
+    """Check that something can be read to its end, before it is opened: a FIFO or a device has none.
+
+    Parameters
+    ----------
+    path
+        What is to be read.
+    largest
+        Bytes that it may have; None for any number.
+
+    Raises
+    ------
+    GonError
+        If it is missing, no file, or too large; names it, and what is allowed.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        raise GonError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if not stat.S_ISREG(found.st_mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(found.st_mode), "a device")
+        raise GonError(f"{path}: cannot be read (it is {kind}; a file is allowed)")
+    if largest is not None and found.st_size > largest:
+        raise GonError(
+            f"{path}: cannot be read (it has {found.st_size} bytes; at most {largest} are allowed)"
+        )
+
+
+def read_bytes(path: Path, largest: int = LARGEST_FILE) -> bytes:
+    """The content of a file of at most `largest` bytes; `GonError` names one that cannot be read."""
+    require_file(path, largest)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise GonError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_text(path: Path, largest: int = LARGEST_FILE) -> str:
+    """The same as text, in UTF-8."""
+    try:
+        return read_bytes(path, largest).decode()
+    except UnicodeDecodeError as error:
+        raise GonError(f"{path}: cannot be read (not UTF-8: {error})") from error
+
+
+def parse_json(text: str) -> Any:
+    """What JSON says; `ValueError` says what is wrong, also of what JSON has not, such as NaN."""
+
+    def number(literal: str) -> float:
+        if not math.isfinite(value := float(literal)):
+            raise ValueError(f"{literal} is no number of JSON")
+        return value
+
+    try:
+        content = json.loads(text, parse_constant=number, parse_float=number)
+    except RecursionError as error:
+        raise ValueError(f"nested more than {_DEEPEST} levels deep") from error
+    level = list(_containers([content]))
+    for _ in range(_DEEPEST):
+        inner = [value.values() if isinstance(value, dict) else value for value in level]
+        level = [v for values in inner for v in _containers(values)]
+    if level:
+        raise ValueError(f"nested more than {_DEEPEST} levels deep")
+    if re.search(r"\\u[dD][89a-fA-F]", text):  # half a character, which no file or terminal takes
+        json.dumps(content, ensure_ascii=False).encode()
+    return content
+
+
+def _containers(values: Any) -> Iterator[Any]:
+    return (value for value in values if isinstance(value, (dict, list)))
+
+
+def read_json(path: Path, what: str = "JSON") -> Any:
+    """Read a file of JSON.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What it should be, for messages.
+
+    Raises
+    ------
+    GonError
+        If it cannot be read; names the file and what is wrong.
+    """
+    try:
+        return parse_json(read_text(path))
+    except ValueError as error:
+        raise GonError(f"{path}: cannot be read as {what} ({error})") from error
 
 
 def canonical(content: object) -> str:
@@ -36,6 +140,7 @@ def sealed(content: Mapping[str, Any], indent: int | None = None) -> str:
 
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file, as sha256sum prints it; `GonError` names a file that cannot be read."""
+    require_file(path)
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -6,6 +6,7 @@ environment of the person who started it must not reach the numbers.
 """
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import TextIO
 
 from gon.files import PROJECT, make_folder
 
@@ -65,6 +67,15 @@ def own_world() -> None:
             next(folder for folder in ("/tmp", "/var/tmp", "/") if os.access(folder, os.W_OK))
         )
     os.umask(0o022)
+    for descriptor in range(3):  # a closed one would be given to the next file that is opened
+        with contextlib.suppress(OSError):
+            os.fstat(descriptor)
+            continue
+        os.open(os.devnull, os.O_RDWR)
+    sys.stdout, sys.stderr = sys.stdout or open(1, "w"), sys.stderr or open(2, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that is not UTF-8 is printed all the same
+            stream.reconfigure(errors="backslashreplace")
 
 
 def own_temporary_folder() -> None:
@@ -199,8 +210,19 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def say_no_more() -> None:
-    """Let what is still to be printed go nowhere, since nobody is there to read it."""
+def say_no_more(*streams: TextIO) -> None:
+    """Let what is still to be printed go nowhere, since nobody is there to read it.
+
+    Parameters
+    ----------
+    streams
+        Where to; standard output and standard error if none is given.
+    """
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams or (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())
+
+
+def plain(text: str) -> str:
+    """A text without what moves a terminal's cursor or clears it; colours stay."""
+    return re.sub(r"\x1b(?!\[[\d;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]", "\ufffd", text)

@@ -18,7 +18,7 @@ from gon.claims.params import Request
 from gon.claims.study import Study
 from gon.data import prepared as data
 from gon.data.acquire import ensure
-from gon.errors import GonError
+from gon.errors import GonError, UsageError
 from gon.files import PROJECT, make_folder, write_atomically
 from gon.processes import own_temporary_folder, run_tree
 from gon.reporting.checked import CHECKED, Checked, checked_words, read_checked
@@ -38,7 +38,7 @@ def run(
     device
         What the trainings run on, "cpu" or "cuda"; on "cuda", `cores` of them share one GPU.
     snakemake_options
-        Handed on to Snakemake as they are.
+        Handed on to Snakemake as they are, but for those that delete what was made.
     check
         Whether to compare what is trained here with the reference records; where a budget's runs come from
         these, the first epoch of those that decide is trained for it.
@@ -55,6 +55,11 @@ def run(
     GonError
         If another command is at work in the project.
     """
+    if deleting := [option for option in snakemake_options if option.startswith("--del")]:
+        raise UsageError(
+            f"{deleting[0]}: not handed to Snakemake: it would delete recorded runs, which take hours. "
+            f"Remove by hand what is to be made anew, from {PROJECT / 'build'}"
+        )
     with _alone() as lock:
         own_temporary_folder()
         return _run(study, cores, device, snakemake_options, lock, check)

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pydantic
-import yaml
 
 from gon.claims.rules import Source, Strict
-from gon.claims.strict_yaml import read_yaml
+from gon.claims.strict_yaml import read_file
 from gon.errors import UsageError
 from gon.files import PROJECT
 
@@ -60,12 +59,7 @@ def load_deviations(path: Path = PROJECT / "params" / "deviations.yaml") -> list
         If the file cannot be read, or an entry is wrong; names file, entry, key, value and what is allowed.
     """
     known = sorted(file.stem for file in (PROJECT / "params" / "claims").glob("*.yaml"))
-    try:
-        raw: Any = read_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML ({error})") from error
+    raw: Any = read_file(path)
     if not isinstance(raw, list):
         raise UsageError(f"{path}: a list of deviations is allowed, found {type(raw).__name__}")
     deviations: dict[str, Deviation] = {}

@@ -10,7 +10,7 @@ import pydantic
 import yaml
 
 from gon.claims.params import ClaimParams
-from gon.claims.rules import Rule, Strict, ValueRule
+from gon.claims.rules import Name, Rule, Strict, ValueRule
 from gon.claims.strict_yaml import read_mapping
 from gon.errors import UsageError
 from gon.files import canonical, sha256_of, write_atomically
@@ -26,8 +26,8 @@ _HEAD = """\
 class Entry(Strict):
     """One version of a rule."""
 
-    claim: str
-    rule: str
+    claim: Name
+    rule: Name
     version: int
     date: datetime.date
     sha256: str

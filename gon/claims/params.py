@@ -3,8 +3,10 @@
 Every file is checked when it is read. An error names the file, the key, the value and what is allowed.
 """
 
+import collections
 import dataclasses
 import itertools
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +16,20 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from gon.catalogue import DATASETS, EVALUATIONS, EXACT_MODELS
-from gon.claims.rules import LossRule, Rule, Settings, Source, Strict, StructuralRule, ValueRule
+from gon.claims.rules import (
+    Count,
+    LossRule,
+    Name,
+    Rule,
+    Settings,
+    Source,
+    Strict,
+    StructuralRule,
+    Text,
+    ValueRule,
+    require_few,
+    require_plain,
+)
 from gon.data import prepared as data
 from gon.errors import UsageError
 from gon.files import PROJECT
@@ -45,17 +60,17 @@ def runs_dir() -> Path:
 class Budget(Strict):
     """How much training a report rests on."""
 
-    name: str
-    description: str
-    epochs: Annotated[int, pydantic.Field(ge=1)]
-    seeds: Annotated[int, pydantic.Field(ge=1)]
+    name: Name
+    description: Text
+    epochs: Count
+    seeds: Count
     """Every setting is trained from the seeds 0, 1 ... up to this many."""
     train_images: Annotated[int, pydantic.Field(ge=1)] | None = None
     validation_images: Annotated[int, pydantic.Field(ge=1)] | None = None
-    store: str
+    store: Name
     """Folder of the runs, below `runs/` of the project or `GON_RUNS_DIR`."""
-    report: str
-    """Folder of the report, below the project's root."""
+    report: Annotated[Name, pydantic.Field(pattern="^report[A-Za-z0-9_-]*$")]
+    """Folder of the report, below the project's root; what it holds is replaced."""
     recorded: bool = False
     """Whether the report takes runs as far as they are recorded, in the store or in `records/`, and trains
     none: those take days."""
@@ -91,7 +106,7 @@ class Budget(Strict):
 class Published(Strict):
     """A claim as its authors published it."""
 
-    statement: str
+    statement: Text
     source: Source
     epochs: int | None = None
     """Epochs of training behind it; None where the source does not say."""
@@ -110,9 +125,9 @@ class Headline(Strict):
 class Extent(Strict):
     """How far a grid goes at one budget, where that is not as far as everything else."""
 
-    epochs: Annotated[int, pydantic.Field(ge=1)] | None = None
+    epochs: Count | None = None
     """Epochs in place of the budget's."""
-    seeds: Annotated[int, pydantic.Field(ge=1)] | None = None
+    seeds: Count | None = None
     """Seeds in place of the budget's."""
     stages: int | list[int] = 9
     """Where its runs stand in the order of a training that takes days, by seed if they differ."""
@@ -130,7 +145,7 @@ class Grid(Strict):
     Each is trained from as many seeds as the budget says, unless `seed` is among the settings.
     """
 
-    model_config = pydantic.ConfigDict(extra="allow", strict=True, frozen=True)
+    model_config = pydantic.ConfigDict(extra="allow")
 
     budgets: list[str] | None = None
     """Budgets that include these runs; None for all. At others they are listed as left out, unless they
@@ -148,6 +163,11 @@ class Grid(Strict):
                 raise ValueError(f"{name!r} is not known; allowed are {', '.join(EVALUATIONS)}")
         return names
 
+    @pydantic.model_validator(mode="after")
+    def _plain(self) -> Self:
+        require_plain(self.settings)
+        return self
+
     def belongs_to(self, budget: Budget) -> bool:
         """Whether its runs are part of a budget."""
         return self.budgets is None or budget.name in self.budgets
@@ -161,8 +181,8 @@ class Grid(Strict):
 class ClaimParams(Strict):
     """One claim: what was published, which runs test it, and the rules that judge it."""
 
-    name: str
-    title: str
+    name: Name
+    title: Text
     order: int
     """Position in the report."""
     part: Part
@@ -170,7 +190,7 @@ class ClaimParams(Strict):
     published: Published
     method: str
     """How it is tested here, in plain text."""
-    parameters: dict[str, Any]
+    parameters: Settings
     """The notebook's parameters."""
     runs: list[Grid]
     """Which runs it rests on."""
@@ -279,6 +299,7 @@ class ClaimParams(Strict):
                 sides = zip(row[1:], row, strict=False)
             else:
                 lower, higher = self._combinations(compare.lower), self._combinations(compare.higher)
+                require_few(len(lower) * len(higher), f"params/claims/{self.name}.yaml: rule {rule.name}")
                 sides = itertools.product(lower, higher)
             for low, high in sides:
                 pair = self._spec(within | low, budget), self._spec(within | high, budget)
@@ -334,19 +355,24 @@ class ClaimParams(Strict):
                     f"allowed are {', '.join('$' + key for key in self.parameters)}"
                 )
             value = self.parameters[value[1:]]
-        values = value if isinstance(value, list) else [value]
-        _require_distinct(f"params/claims/{self.name}.yaml: runs and rules", values)
-        return values
+        return value if isinstance(value, list) else [value]
+
+    def count(self, budget: Budget) -> int:
+        """How many runs `asked` gives at most, without making them."""
+        return sum(
+            math.prod(len(self._values(value)) for value in grid.settings.values())
+            * (
+                1
+                if "seed" in grid.settings
+                else budget.chosen("seeds", grid.at.get(budget.name, Extent()).seeds)
+            )
+            for grid in self.runs
+        )
 
     def _combinations(self, settings: Settings) -> list[dict[str, Any]]:
         values = [self._values(value) for value in settings.values()]
+        require_few(math.prod(map(len, values)), f"params/claims/{self.name}.yaml: runs and rules")
         return [dict(zip(settings, chosen, strict=True)) for chosen in itertools.product(*values)]
-
-
-def _require_distinct(what: str, values: list[Any]) -> None:
-    for i, value in enumerate(values):
-        if value in values[:i]:
-            raise UsageError(f"{what}: {value!r} occurs more than once in {values!r}; each value may once")
 
 
 def require_same_type(what: str, value: Any, default: Any) -> None:
@@ -361,7 +387,8 @@ def require_same_type(what: str, value: Any, default: Any) -> None:
             raise UsageError(f"{what}: an empty list is not allowed; the default is {default!r}")
         for item in value:
             require_same_type(what, item, default[0])
-        _require_distinct(what, value)
+        if twice := [item for item, times in collections.Counter(value).items() if times > 1]:
+            raise UsageError(f"{what}: {twice[0]!r} occurs more than once; each value may once")
 
 
 @dataclass(frozen=True)

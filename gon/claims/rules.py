@@ -1,10 +1,15 @@
 """What a rule says: which pairs it compares, by what margin, after which epochs, from which seeds."""
 
+import collections
 import datetime
 import itertools
+import keyword
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
+
+from gon.errors import UsageError
+from gon.spec import LARGEST_EPOCHS
 
 
 class Strict(pydantic.BaseModel):
@@ -22,7 +27,40 @@ class Source(Strict):
     """Section, table or figure in it."""
 
 
-Settings = dict[str, Any]
+Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=100)]
+"""Letters, digits, `_` and `-`: what becomes part of a file's name, a command or an anchor."""
+Text = Annotated[str, pydantic.Field(max_length=10_000)]
+Count = Annotated[int, pydantic.Field(ge=1, le=LARGEST_EPOCHS)]
+"""Of epochs or seeds."""
+
+MOST_RUNS = 200_000
+"""Runs that a study may ask for; the published experiments have 15."""
+
+
+def require_plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Check that settings are names with values, or lists of values; `ValueError` names one that is not."""
+    for key, value in values.items():
+        if not key.isidentifier() or keyword.iskeyword(key):
+            raise ValueError(f"{key!r} is no name; letters, digits and _ are allowed")
+        items = value if isinstance(value, list) else [value]
+        for item in items:
+            if not isinstance(item, (str, int, float)) or len(str(item)) > 200:
+                raise ValueError(f"{key}: {item!r:.80} is not allowed; a short text, a number, or a list is")
+        if not items:
+            raise ValueError(f"{key}: an empty list is not allowed")
+        twice = [item for item, times in collections.Counter(items).items() if times > 1]
+        if twice:
+            raise ValueError(f"{key}: {twice[0]!r} occurs more than once; each value may once")
+    return values
+
+
+def require_few(count: int, what: str) -> None:
+    """Refuse, before they are made, more runs than any study needs."""
+    if count > MOST_RUNS:
+        raise UsageError(f"{what}: {count} runs or pairs; at most {MOST_RUNS} are allowed")
+
+
+Settings = Annotated[dict[str, Any], pydantic.AfterValidator(require_plain)]
 """Settings of a run (see `gon.spec.RunSpec`), each a value, a list of values, or `$name` of a parameter."""
 
 
@@ -53,8 +91,10 @@ class Compare(Strict):
 
 
 def _ascending(numbers: list[int]) -> list[int]:
-    if any(b <= a for a, b in itertools.pairwise([0, *numbers])):
-        raise ValueError("whole numbers from 1 up, each larger than the one before, are allowed")
+    if any(b <= a for a, b in itertools.pairwise([0, *numbers, LARGEST_EPOCHS + 1])):
+        raise ValueError(
+            f"whole numbers from 1 to {LARGEST_EPOCHS}, each larger than the one before, are allowed"
+        )
     return numbers
 
 
@@ -66,8 +106,8 @@ LossName = Literal["validation_loss", "train_loss"]
 class BaseRule(Strict):
     """What the rules have in common. `gon.claims.decisions` says how they decide."""
 
-    name: str
-    statement: str
+    name: Name
+    statement: Text
     version: Annotated[int, pydantic.Field(ge=1)]
     """Raised with every change of the rule; the older versions are in the history of the file."""
     date: datetime.date
@@ -86,7 +126,7 @@ class LossRule(BaseRule):
     epochs: Annotated[EpochNumbers, pydantic.Field(min_length=1)]
     """The epochs after which it compares, all of them; with fewer, or with a part of the images, the
     verdict stays open."""
-    seeds: Annotated[int, pydantic.Field(ge=3)]
+    seeds: Annotated[int, pydantic.Field(ge=3, le=LARGEST_EPOCHS)]
     """It rests on the seeds from 0 to this number less one: all of them, and no others."""
 
 

@@ -11,10 +11,11 @@ import yaml
 
 from gon.catalogue import DATASETS, DEFAULT_BUDGET
 from gon.claims.params import Budget, ClaimParams, Request, merged, require_same_type
-from gon.claims.rules import Strict
+from gon.claims.rules import Strict, require_few
 from gon.claims.strict_yaml import one_line, read_mapping, read_yaml, require_mapping
 from gon.errors import UsageError
 from gon.files import PROJECT
+from gon.spec import LARGEST_EPOCHS
 
 M = TypeVar("M", bound="Strict")
 
@@ -89,8 +90,10 @@ def load_study(
         claims[file.stem] = claim
     for text in overrides:
         chosen = _override(text, chosen, claims)
+    source = ", ".join(f"--set {text}" for text in overrides) or f"{folder}/claims"
+    require_few(sum(claim.count(chosen) for claim in claims.values()), source)
     for claim in claims.values():
-        claim.check_rules(chosen, ", ".join(f"--set {text}" for text in overrides) or f"{folder}/claims")
+        claim.check_rules(chosen, source)
     return Study(chosen, tuple(sorted(claims.values(), key=lambda claim: (claim.order, claim.name))))
 
 
@@ -109,12 +112,13 @@ def _override(text: str, budget: Budget, claims: dict[str, ClaimParams]) -> Budg
         claims[name] = claims[name].with_parameters({parameter: value}, f"--set {text}")
     elif key in ("epochs", "seeds"):
         require_same_type(f"--set {text}: {key}", value, getattr(budget, key))
-        if value < 1:
-            raise UsageError(f"--set {text}: {key}: {value!r} is not allowed; a whole number from 1 up is")
+        if not 1 <= value <= LARGEST_EPOCHS:
+            allowed = f"a whole number from 1 to {LARGEST_EPOCHS}"
+            raise UsageError(f"--set {text}: {key}: {value!r} is not allowed; {allowed} is")
         update[key] = value
     else:
-        allowed = ["epochs", "seeds", *(f"{c.name}.{p}" for c in claims.values() for p in c.parameters)]
-        raise UsageError(f"--set {text}: {key!r} cannot be set; allowed are {', '.join(allowed)}")
+        known = ["epochs", "seeds", *(f"{c.name}.{p}" for c in claims.values() for p in c.parameters)]
+        raise UsageError(f"--set {text}: {key!r} cannot be set; allowed are {', '.join(known)}")
     return budget.model_copy(update=update)
 
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gon.files import PROJECT, sha256_of_file
+from gon.errors import GonError
+from gon.files import PROJECT, read_json, sha256_of_file
 
 
 def machine() -> dict[str, str | int]:
@@ -139,46 +140,86 @@ MANIFEST = "source.json"
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the project; None where the project is not the root of a repository."""
+    """What git says of the project; None where the project is not the root of a repository.
+
+    Raises
+    ------
+    GonError
+        If it is one, and git cannot say it; says why.
+    """
     if not (PROJECT / ".git").exists():  # a folder, or a file in a work tree of its own
         return None
+    # Without locks that a person's own git would wait for; whoever owns the folder; without programs that its
+    # settings name, and without what a person's settings leave out.
+    settings = (f"safe.directory={PROJECT}", "core.fsmonitor=false", f"core.excludesFile={os.devnull}")
+    command = ["git", "--no-optional-locks", *(word for text in settings for word in ("-c", text))]
+    # A repository around the project says nothing of it, even where its own one is damaged.
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(PROJECT.parent)}
     try:
-        # Without locks that a person's own git would wait for.
-        # Whoever owns the folder, and without programs that its settings name.
-        settings = ("-c", f"safe.directory={PROJECT}", "-c", "core.fsmonitor=false")
-        command = ["git", "--no-optional-locks", *settings, "-C", str(PROJECT), *arguments]
-        result = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
+        result = subprocess.run(
+            [*command, "-C", str(PROJECT), *arguments],
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            check=True,
+            env=environment,
+        )
+    except OSError as error:
+        raise GonError(f"git cannot be started ({error.strerror})") from error
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip().splitlines() or [f"status {error.returncode}"]
+        raise GonError(f"git fails: {said[0].replace('`', chr(39))}") from error
     return result.stdout.strip()
 
 
 def _manifest() -> dict[str, Any]:
     """What an archive's source says of itself; empty in a checkout."""
     try:
-        content = json.loads((PROJECT / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(PROJECT / MANIFEST)
+    except GonError:
         return {}
     return content if isinstance(content, dict) else {}
 
 
+_INPUTS = ("params", "gon", "notebooks", "templates", "workflow", "snakemake_logger_plugin_gon")
+"""Folders every file of which enters a report, whether or not git is told to leave it out."""
+
+
 def commit() -> str | None:
-    """Commit of the project, with "+changes" where the work tree differs from it; None if nothing says it."""
-    revision = _git("rev-parse", "--short=12", "HEAD")
-    if revision is None:
-        return _manifest().get("commit")
-    return f"{revision}+changes" if _git("status", "--porcelain") else revision
+    """Commit of the project, with "+changes" where the work tree differs from it; None if nothing says it.
+
+    What git cannot say stands in its place, with the reason.
+    """
+    try:
+        revision = _git("rev-parse", "--short=12", "HEAD")
+        if revision is None:
+            told = _manifest().get("commit")
+            return (
+                told if isinstance(told, str) and re.fullmatch(r"[0-9a-f]{7,40}(\+changes)?", told) else None
+            )
+        made_by_tools = [f"--exclude={name}/" for name in ("__pycache__", ".ipynb_checkpoints")]
+        changed = _git("status", "--porcelain", "--untracked-files=normal")
+        changed = changed or _git("ls-files", "--others", *made_by_tools, "--", *_INPUTS)
+    except GonError as error:
+        return f"unknown, since {error}"
+    return f"{revision}+changes" if changed else revision
 
 
 def repository() -> str | None:
     """Address of the project's origin; None if it has none that others can reach."""
-    url = _git("remote", "get-url", "origin") or _manifest().get("repository")
-    return url if url is not None and re.match(r"https?://[^@\s]+$", url) else None
+    try:
+        url = _git("remote", "get-url", "origin") or _manifest().get("repository")
+    except GonError:
+        return None
+    return url if isinstance(url, str) and re.match(r"https?://[^@\s]+$", url) else None
 
 
 def source_files() -> list[str]:
     """The files of the project, without reference records, from its root; empty where nothing says them."""
-    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    try:
+        listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    except GonError:
+        return []
     names = list(_manifest().get("files", {})) if listed is None else listed.split("\0")
     return sorted(name for name in names if (PROJECT / name).is_file() and not name.startswith("records/"))
 
