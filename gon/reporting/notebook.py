@@ -15,6 +15,7 @@ from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting.page import maths_font
 from gon.reporting.report import Report
+from gon.reporting.sanitise import sanitised
 from gon.reporting.section import Section
 
 
@@ -63,7 +64,7 @@ def render_notebook(notebook: NotebookNode, path: Path, section: Section | None,
         extra_template_paths=[templates],
         exclude_input_prompt=True,
         exclude_output_prompt=True,
-        filters={"markdown2html": _markdown, "tables": _tables},
+        filters={"markdown2html": _markdown, "tables": _tables, "sanitised": sanitised},
         config=Config(
             TagRemovePreprocessor={"enabled": replaced, "remove_cell_tags": {"parameters"}},
             NbConvertBase={"display_data_priority": _SHOWN},
@@ -99,12 +100,10 @@ def _markdown(text: str) -> str:
 def _tables(html: str) -> str:
     """The tables of an output, and nothing else of it; bare, as the page has a style of its own."""
     soup = BeautifulSoup(html, "html.parser")
-    for element in soup.select("table, table *"):
-        element.attrs.clear()
+    for element in soup.select("table *"):
+        element.attrs.pop("style", None)
     for cell in soup.select("th"):
         # Pandas leaves the corner above the row numbers empty, and an empty cell heads nothing.
         if not cell.get_text(strip=True):
             cell.name = "td"
-    for element in soup.select("script, style"):
-        element.decompose()
     return "".join(str(table) for table in soup.find_all("table"))

@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from gon.errors import GonError
+from gon.files import read_text
 
 _PIXELS_PER_POINT = 1.8
 _LONG_LINE = 200
@@ -14,8 +15,9 @@ _LONG_LINE = 200
 GRID = "#e0e0e0"
 """Colour of the grid in figures."""
 
-# `style` holds matplotlib's rule for every element, which would reach the whole page from inside it.
-_DROPPED = {"metadata", "script", "foreignObject", "style", "title", "desc"}
+# `style`, which holds matplotlib's rule for every element, would reach the whole page from inside the figure.
+_KEPT = set("svg g defs path use clipPath rect circle ellipse line polyline polygon text tspan image".split())
+_KEPT |= {"linearGradient", "radialGradient", "stop", "pattern"}
 
 
 def inline_svg(path: Path, prefix: str, alt: str = "") -> str:
@@ -35,16 +37,20 @@ def inline_svg(path: Path, prefix: str, alt: str = "") -> str:
     GonError
         If the file is not SVG.
     """
+    text = read_text(path)
     try:
-        root = ElementTree.fromstring(path.read_bytes())
-    except ElementTree.ParseError as error:
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError, RecursionError) as error:
         raise GonError(f"{path}: not an SVG figure ({error})") from error
     if _local(root.tag) != "svg":
         raise GonError(f"{path}: not an SVG figure (it is a {_local(root.tag)!r} document)")
-    size = [re.match(r"[0-9.]+", root.get(side, "")) for side in ("width", "height")]
+    size = [re.match(r"[0-9]+(\.[0-9]+)?", root.get(side, "")) for side in ("width", "height")]
     # Ids that are led to, and those that say something (see `gon.claims.figures`): the others only weigh.
-    used = set(re.findall(r"[\"'(]#([^\"')]+)", path.read_text(encoding="utf-8")))
-    _clean(root, prefix, lambda name: name in used or "|" in name or name.startswith("ytick_"))
+    used = set(re.findall(r"[\"'(]#([^\"')]+)", text))
+    try:
+        _clean(root, prefix, lambda name: name in used or "|" in name or name.startswith("ytick_"))
+    except (ValueError, RecursionError) as error:
+        raise GonError(f"{path}: not a figure of matplotlib ({error})") from error
     if root.get("viewBox") is None and size[0] and size[1]:
         root.set("viewBox", f"0 0 {size[0][0]} {size[1][0]}")
     for side in ("width", "height"):
@@ -100,7 +106,7 @@ def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool
     element.attrib.clear()
     element.attrib.update(attributes)
     for child in list(element):
-        if not isinstance(child.tag, str) or _local(child.tag) in _DROPPED:
+        if not isinstance(child.tag, str) or _local(child.tag) not in _KEPT:
             element.remove(child)
         else:
             _clean(child, prefix, kept, places)
