@@ -23,6 +23,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 LARGEST_FILE = 16 * 2**20
 """Bytes of what is read into memory as a whole: records, results, notebooks, parameters. The record of 500
 epochs has 0.2 MiB, a notebook with its figures less than 2."""
+LARGEST_ARCHIVE = 4 * 2**30
+"""Bytes of what is read part by part: archives, weights, prepared images."""
 _DEEPEST = 50
 """Levels to which JSON may be nested."""
 
@@ -140,7 +142,7 @@ def sealed(content: Mapping[str, Any], indent: int | None = None) -> str:
 
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file, as sha256sum prints it; `GonError` names a file that cannot be read."""
-    require_file(path)
+    require_file(path, LARGEST_ARCHIVE)
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

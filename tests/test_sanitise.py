@@ -57,7 +57,9 @@ PLACES: dict[str, Callable[[str], nbformat.NotebookNode]] = {
 
 
 def output(data: dict[str, str], metadata: dict[str, object] | None = None) -> nbformat.NotebookNode:
-    return new_code_cell("x", outputs=[new_output("display_data", data=data, metadata=metadata or {})])
+    shown = new_output("display_data", data=data, metadata=metadata or {})
+    cell: nbformat.NotebookNode = new_code_cell("x", outputs=[shown])
+    return cell
 
 
 def page(*cells: nbformat.NotebookNode, report: Report | None = None) -> BeautifulSoup:

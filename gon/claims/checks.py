@@ -14,7 +14,7 @@ from gon.claims.quantities import is_quantity, value_of
 from gon.claims.results import ClaimResult, Measurement, SeedValue
 from gon.claims.statistics import mean_interval
 from gon.errors import GonError
-from gon.files import sha256_of_file
+from gon.files import read_text, sha256_of_file
 
 
 def check_result(result: ClaimResult, folder: Path, params: ClaimParams, runs: Sequence[Run]) -> None:
@@ -173,7 +173,7 @@ def _check_tables(result: ClaimResult, folder: Path) -> None:
                     )
         path = folder / table.csv
         numbers = frame_of(table.columns, table.rows, measurements)
-        if path.read_text(encoding="utf-8") != numbers.to_csv(index=False):
+        if read_text(path) != numbers.to_csv(index=False):
             raise GonError(f"{path}: does not hold the numbers of its table; execute the notebook again")
 
 

@@ -1,12 +1,14 @@
 """Executed notebooks: sealed with the names of what they were executed from."""
 
+import logging
+import warnings
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
 from gon.errors import GonError
-from gon.files import PROJECT, sha256_of, sha256_of_file, write_atomically
+from gon.files import PROJECT, parse_json, read_text, sha256_of, sha256_of_file, write_atomically
 
 _INPUTS = "gon"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -39,7 +41,8 @@ def read_notebook(path: Path) -> NotebookNode:
         If the file is not a notebook, or was altered after it was executed.
     """
     notebook = _read(path)
-    inputs = dict(notebook.metadata.get(_INPUTS, {}))
+    told = notebook.metadata.get(_INPUTS, {})
+    inputs = dict(told) if isinstance(told, dict) else {}
     seal = inputs.pop("seal", None)
     if seal != (found := _digest(notebook, inputs)):
         raise GonError(
@@ -70,9 +73,38 @@ def _digest(notebook: NotebookNode, inputs: dict[str, str]) -> str:
     return sha256_of(nbformat.writes(notebook))
 
 
-def _read(path: Path) -> NotebookNode:
+def load_notebook(path: Path) -> NotebookNode:
+    """Read a notebook, whatever version of the format it was saved in.
+
+    Raises
+    ------
+    GonError
+        If the file is not a notebook; names it, and what is wrong.
+    """
+    text = read_text(path)
     try:
-        notebook = nbformat.read(path, as_version=4)
+        parse_json(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what older versions lack is added
+            logger = logging.getLogger("traitlets")
+            before, logger.level = logger.level, logging.CRITICAL  # what is wrong is said once, here
+            try:
+                notebook = nbformat.reads(text, as_version=4)
+                nbformat.validate(notebook)
+            finally:
+                logger.level = before
+    except nbformat.ValidationError as error:
+        where = ".".join(map(str, error.absolute_path)) or "the file"
+        raise GonError(f"{path}: cannot read the notebook ({where}: {error.message:.200})") from error
+    except Exception as error:  # of other versions nbformat expects what only they have
+        raise GonError(f"{path}: cannot read the notebook ({error!r:.200})") from error
+    read: NotebookNode = notebook
+    return read
+
+
+def _read(path: Path) -> NotebookNode:
+    notebook = load_notebook(path)
+    try:
         notebook.metadata.pop("papermill", None)
         notebook.metadata.pop("widgets", None)
         for number, cell in enumerate(notebook.cells, start=1):
@@ -83,8 +115,8 @@ def _read(path: Path) -> NotebookNode:
                 cell.outputs = [
                     o for o in cell.outputs if o.get("name") != "stderr" and _WIDGET not in o.get("data", {})
                 ]
-    except (OSError, ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
-        raise GonError(f"{path}: cannot read the notebook ({error})") from error
+    except (TypeError, AttributeError, KeyError) as error:
+        raise GonError(f"{path}: cannot read the notebook ({error!r})") from error
     text = nbformat.writes(notebook).replace(f"{PROJECT}/", "")  # the place on this machine says nothing
     read: NotebookNode = nbformat.reads(text, as_version=4)
     return read

@@ -9,11 +9,9 @@ import papermill
 from ipykernel.kernelspec import make_ipkernel_cmd
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from papermill.iorw import load_notebook_node
 from papermill.translators import papermill_translators
-from papermill.utils import find_first_tagged_cell_index
 
-from gon.claims.executed import seal_notebook
+from gon.claims.executed import load_notebook, seal_notebook
 from gon.claims.params import ClaimParams
 from gon.claims.study import Study
 from gon.errors import GonError, UsageError
@@ -60,12 +58,12 @@ def check_parameters(claim: ClaimParams) -> None:
 
 def _declared(path: Path) -> set[str]:
     """What the cell tagged `parameters` sets, whichever kernel the notebook was saved with."""
-    notebook = load_notebook_node(str(path))
-    cell = find_first_tagged_cell_index(notebook, "parameters")
-    if cell < 0:
+    notebook = load_notebook(path)
+    cell = next((cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])), None)
+    if cell is None:
         return set()
     translator = papermill_translators.find_translator(_KERNEL, "python")
-    return {parameter.name for parameter in translator.inspect(notebook.cells[cell])}
+    return {parameter.name for parameter in translator.inspect(cell)}
 
 
 class _Kernel(AsyncKernelManager):

@@ -7,11 +7,11 @@ from pathlib import Path
 import pydantic
 
 from gon.claims.params import ClaimParams
-from gon.claims.rules import Strict
+from gon.claims.rules import Name, Strict
 from gon.claims.study import Study
 from gon.data import prepared as data
 from gon.errors import GonError
-from gon.files import PROJECT, write_atomically
+from gon.files import PROJECT, read_bytes, write_atomically
 
 FAILURE = "failure.json"
 """In a claim's folder, in place of a result."""
@@ -23,7 +23,7 @@ _CHARACTERS, _LINES, _LINE = 64 * 1024, 8, 300
 class Failure(Strict):
     """Why a claim could not be finished."""
 
-    claim: str
+    claim: Name
     error: str
     """In one sentence."""
     lines: list[str]
@@ -120,12 +120,11 @@ def read_failure(folder: Path) -> Failure | None:
         If it cannot be read; names the file and the key.
     """
     path = folder / FAILURE
-    if not path.is_file():
+    if not path.exists():
         return None
+    content = read_bytes(path)
     try:
-        return Failure.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise GonError(f"{path}: cannot be read ({error.strerror})") from error
+        return Failure.model_validate_json(content)
     except pydantic.ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"]) or "the file"

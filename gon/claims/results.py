@@ -11,7 +11,7 @@ import pydantic
 
 from gon.claims.rules import Rule, Strict
 from gon.errors import GonError
-from gon.files import canonical, sealed, sha256_of, sha256_of_file, write_atomically
+from gon.files import canonical, parse_json, read_text, sealed, sha256_of, sha256_of_file, write_atomically
 
 Outcome = Literal["reproduced", "partly reproduced", "not reproduced", "inconclusive", "not attempted"]
 
@@ -207,12 +207,11 @@ def read_result(folder: Path) -> ClaimResult:
         If it is missing, cut short, altered or not a claim result; names the file and the key.
     """
     path = folder / "result.json"
+    text = read_text(path)
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(text)
         seal = content.pop("seal", None) if isinstance(content, dict) else None
         result = ClaimResult.model_validate_json(json.dumps(content))
-    except OSError as error:
-        raise GonError(f"{path}: cannot read the claim result ({error.strerror})") from error
     except ValueError as error:
         if not isinstance(error, pydantic.ValidationError):
             raise GonError(f"{path}: not a claim result ({error})") from error

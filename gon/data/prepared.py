@@ -1,7 +1,6 @@
 """Data sets as arrays that a training maps into memory. Imports numpy and the standard library only."""
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from gon.catalogue import DATASETS, IMAGE_SIZE
 from gon.errors import GonError
-from gon.files import PROJECT
+from gon.files import PROJECT, parse_json, read_text, require_file
 
 SPLITS = ("train", "validation")
 
@@ -63,8 +62,8 @@ def absence(name: str) -> str | None:
     if sidecar_path(name).exists():
         return None
     try:
-        reason = " ".join(unavailable_path(name).read_text(encoding="utf-8").split())
-    except (OSError, ValueError):
+        reason = " ".join(read_text(unavailable_path(name)).split())
+    except GonError:
         reason = ""
     return (
         f"{reason}; run `gon data {name}` to try again" if reason else f"not prepared; run `gon data {name}`"
@@ -146,12 +145,11 @@ def require_known(name: str, digests: Mapping[str, str], source: Path) -> None:
 
 def _load_digests(name: str) -> dict[str, str]:
     sidecar = sidecar_path(name)
+    if not sidecar.exists():
+        raise GonError(f"{sidecar}: not there; run `gon data {name}` to prepare the data")
+    text = read_text(sidecar)
     try:
-        digests = json.loads(sidecar.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise GonError(f"{sidecar}: not there; run `gon data {name}` to prepare the data") from error
-    except OSError as error:
-        raise GonError(f"{sidecar}: cannot be read ({error.strerror})") from error
+        digests = parse_json(text)
     except ValueError as error:
         raise GonError(f"{sidecar}: not readable as JSON ({error}); {_hint(name)}") from error
     if not isinstance(digests, dict) or not all(isinstance(digests.get(split), str) for split in SPLITS):
@@ -168,12 +166,13 @@ def _load_split(name: str, split: str, digest: str) -> npt.NDArray[np.uint8]:
     dataset, path = DATASETS[name], array_path(name, split)
     count = {"train": dataset.train_images, "validation": dataset.validation_images}[split]
     shape = (count, dataset.channels, IMAGE_SIZE, IMAGE_SIZE)
+    if not path.exists():
+        raise GonError(f"{path}: not there; {_hint(name)}")
+    require_file(path)
     try:
         # Copy on write: torch wants a writable array, and the pages stay shared between processes.
         images = np.lib.format.open_memmap(path, mode="c")
-    except FileNotFoundError as error:
-        raise GonError(f"{path}: not there; {_hint(name)}") from error
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy reads the header as Python, which has many errors of its own
         raise GonError(f"{path}: not readable as an array, or cut short ({error}); {_hint(name)}") from error
     if images.shape != shape or images.dtype != np.uint8:
         raise GonError(f"{path}: holds {images.dtype} {images.shape}, expected uint8 {shape}; {_hint(name)}")

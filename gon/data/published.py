@@ -13,7 +13,7 @@ from typing import IO, Any
 from gon.catalogue import DATASETS, Dataset
 from gon.data.prepared import data_dir
 from gon.errors import GonError
-from gon.files import whole_file
+from gon.files import require_file, whole_file
 
 Say = Callable[[str], None]
 """Takes one line of text about what is being done."""
@@ -47,6 +47,7 @@ def accept_present(dataset: Dataset, file: str) -> bool:
     where = path if path.exists() else packed
     if not where.exists():
         return False
+    require_file(where, dataset.largest_file)
     with naming(where):
         if where == packed:
             with gzip.open(packed) as stream:

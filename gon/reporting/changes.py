@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
 from gon.claims import words
 from gon.claims.formats import number, spread
 from gon.claims.results import Verdict
-from gon.claims.rules import Rule
+from gon.claims.rules import Rule, Strict
 from gon.errors import GonError
-from gon.files import canonical, sha256_of
+from gon.files import canonical, read_json, sha256_of
 from gon.reporting.report import Change, Report
 from gon.reporting.section import Section
 
@@ -47,6 +49,46 @@ def _version(rule: Rule) -> str:
     return f"version {rule.version} of {rule.date}"
 
 
+class _Number(Strict):
+    label: str
+    value: float
+    interval: tuple[float, float] | None
+    epochs: int
+
+
+class _Verdict(Strict):
+    label: str
+    outcome: str
+    version: str
+
+
+class _Summary(Strict):
+    numbers: dict[str, _Number]
+    verdicts: dict[str, _Verdict]
+
+
+class _Look(Strict):
+    outcome: str
+    budget: str
+    moment: str
+    records: str
+
+
+_SUMMARY, _LOOKS = pydantic.TypeAdapter(_Summary), pydantic.TypeAdapter(dict[str, list[_Look]])
+
+
+def _checked(kind: pydantic.TypeAdapter[Any], path: Path, what: str) -> Any:
+    """What an earlier report left, as it was written."""
+    content = read_json(path, what)
+    try:
+        kind.validate_json(json.dumps(content))
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"])) or "the file"
+        raise GonError(f"{path}: cannot be read as {what} ({key}: {problem['msg']})") from error
+    return content
+
+
 def read_summary(path: Path) -> Summary | None:
     """A summary that a report left; None if there is none.
 
@@ -55,13 +97,10 @@ def read_summary(path: Path) -> Summary | None:
     GonError
         If it cannot be read; names the file.
     """
-    try:
-        content: Summary = json.loads(path.read_text(encoding="utf-8"))
-        return {key: dict(content[key]) for key in ("numbers", "verdicts")}
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.exists():
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GonError(f"{path}: cannot be read as the summary of a report ({error})") from error
+    content: Summary = _checked(_SUMMARY, path, "the summary of a report")
+    return content
 
 
 def earlier_than(now: Summary, folder: Path) -> Summary | None:
@@ -128,11 +167,7 @@ def looks_of(report: Report, folder: Path) -> Looks:
         If what that one left cannot be read.
     """
     path = folder / "data" / LOOKS
-    try:
-        before: Looks = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        looks = {key: [dict(entry) for entry in entries] for key, entries in before.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise GonError(f"{path}: cannot be read as the verdicts of earlier reports ({error})") from error
+    looks: Looks = _checked(_LOOKS, path, "the verdicts of earlier reports") if path.exists() else {}
     for section, verdict in report.verdicts:
         entries = looks.setdefault(look_key(section.name, verdict.rule), [])
         names = [run.record_name().sha256 for run in section.runs]

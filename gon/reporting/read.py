@@ -18,6 +18,7 @@ from gon.claims.results import ClaimResult, read_result
 from gon.claims.study import Study, load_study
 from gon.data.prepared import require_known
 from gon.errors import GonError
+from gon.files import read_json
 from gon.reporting.cards import Card
 from gon.reporting.checked import CHECKED
 from gon.reporting.report import Report
@@ -125,11 +126,14 @@ def _refuse_copies(runs: Iterable[Run]) -> None:
 def study_of_report(folder: Path) -> Study:
     """The study of a report, from the parameters and the records in its own folder."""
     path = folder / "data" / "study.json"
+    chosen = read_json(path, "the choice of a budget")
     try:
-        chosen = json.loads(path.read_text(encoding="utf-8"))
-        study = load_study(chosen["budget"], chosen["overrides"], folder / "params")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GonError(f"{path}: cannot be read as the choice of a budget ({error})") from error
+        budget, overrides = chosen["budget"], chosen["overrides"]
+    except (KeyError, TypeError) as error:
+        raise GonError(f"{path}: cannot be read as the choice of a budget ({error!r})") from error
+    if not isinstance(overrides, list) or not all(isinstance(text, str) for text in (budget, *overrides)):
+        raise GonError(f"{path}: a text as `budget`, and a list of texts as `overrides`, are allowed")
+    study = load_study(budget, overrides, folder / "params")
     update = {"store": str((folder / "data" / "runs").resolve()), "recorded": True}
     return dataclasses.replace(study, budget=study.budget.model_copy(update=update))
 

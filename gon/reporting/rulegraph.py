@@ -1,5 +1,7 @@
 """Draw the workflow as Snakemake sees it."""
 
+import contextlib
+import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -8,6 +10,10 @@ import pydot
 
 from gon.claims.figures import TEXT_WIDTH, save_figure, style
 from gon.errors import GonError
+from gon.files import read_text
+
+_LARGEST_GRAPH = 64 * 1024
+"""Bytes; there are seven rules, however many runs."""
 
 
 def read_graph(path: Path) -> "nx.DiGraph[str]":
@@ -18,13 +24,17 @@ def read_graph(path: Path) -> "nx.DiGraph[str]":
     GonError
         If the file cannot be read, or is not such a graph; names it.
     """
+    text = read_text(path, _LARGEST_GRAPH)
     try:
-        dots = pydot.graph_from_dot_data(path.read_text(encoding="utf-8")) or []
-    except (OSError, ValueError) as error:
-        raise GonError(f"{path}: cannot be read ({error})") from error
-    if len(dots) != 1:
-        raise GonError(f"{path}: not a graph in the dot language")
-    named = nx.DiGraph(nx.nx_pydot.from_pydot(dots[0]))
+        with contextlib.redirect_stdout(io.StringIO()):  # pydot prints where it stopped
+            dots = pydot.graph_from_dot_data(text) or []
+        if len(dots) != 1:
+            raise GonError(f"{path}: not a graph in the dot language")
+        named = nx.DiGraph(nx.nx_pydot.from_pydot(dots[0]))
+    except GonError:
+        raise
+    except Exception as error:  # pydot and networkx have many of their own
+        raise GonError(f"{path}: not a graph in the dot language ({error})") from error
     labels = {name: label.strip('"') for name, label in named.nodes(data="label") if label}
     graph: nx.DiGraph[str] = nx.DiGraph()  # a subgraph would have the order of a set, another one each time
     graph.add_nodes_from(labels.values())

@@ -3,7 +3,6 @@
 import csv
 import io
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gon.errors import GonError
-from gon.files import canonical, sha256_of
+from gon.files import canonical, read_text, require_file, sha256_of
 from gon.runs.record import LEFT_AS_IT_WAS, RECORD_FORMAT, Epoch
 from gon.spec import RunSpec
 
@@ -71,6 +70,10 @@ def _link(before: str, values: Sequence[float | None], steps: Losses) -> str:
     return sha256_of(canonical([before, *values]).encode() + steps.tobytes())
 
 
+_LARGEST_STEPS = 128 * 2**20
+"""Bytes of the losses of all steps: 500 epochs have 2 MiB."""
+
+
 def read_steps(path: Path) -> Losses:
     """Read the training loss of every step.
 
@@ -94,20 +97,35 @@ def read_steps(path: Path) -> Losses:
     In an `.npz` file stand the bytes of the losses in planes, all first bytes, then all second ones, and so
     on, which deflates better: ``numpy.load(path)["planes"].T.copy().view("<f4")[:, 0]`` reads it.
     """
+    require_file(path, _LARGEST_STEPS)
     try:
         if path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8") as stream:
-                return np.asarray([float(row["train_loss"]) for row in csv.DictReader(stream)], dtype="<f4")
-        with np.load(path, allow_pickle=False) as archive:
-            planes = archive["planes"]
-        if planes.dtype != np.uint8 or planes.ndim != 2 or len(planes) != 4:
-            raise ValueError(f"holds {planes.dtype} {planes.shape}, expected uint8 (4, steps)")
-        losses: Losses = np.ascontiguousarray(planes.T).view("<f4")[:, 0]
-    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            rows = csv.DictReader(io.StringIO(read_text(path)))
+            return np.asarray([float(row["train_loss"]) for row in rows], dtype="<f4")
+        losses: Losses = np.ascontiguousarray(_planes(path).T).view("<f4")[:, 0]
+    except GonError:
+        raise
+    except Exception as error:  # zip, zlib and numpy have many of their own
         raise GonError(
             f"{path}: cannot read the training loss of every step ({error!r}). {LEFT_AS_IT_WAS}"
         ) from error
     return losses
+
+
+def _planes(path: Path) -> npt.NDArray[np.uint8]:
+    """The array of an `.npz` file: uint8 [4, steps]. Nothing is allocated that its header only claims."""
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("planes.npy")
+        if entry.file_size > _LARGEST_STEPS:
+            raise ValueError(f"holds {entry.file_size} bytes; at most {_LARGEST_STEPS} are allowed")
+        stream = io.BytesIO(archive.read(entry))
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("is no array of numpy's format 1.0")
+    shape, by_column, dtype = np.lib.format.read_array_header_1_0(stream)
+    content = np.frombuffer(stream.getbuffer()[stream.tell() :], np.uint8)
+    if dtype != np.uint8 or len(shape) != 2 or shape[0] != 4 or 4 * shape[1] != len(content):
+        raise ValueError(f"holds {dtype} {shape} in {len(content)} bytes, expected uint8 (4, steps)")
+    return content.reshape(shape, order="F" if by_column else "C")
 
 
 def packed_steps(losses: Sequence[float] | Losses) -> bytes:

@@ -1,10 +1,9 @@
 """Where records came from that were not trained here: a file beside them says it."""
 
-import json
 from pathlib import Path
 
 from gon.errors import GonError
-from gon.files import canonical, sealed, sha256_of, write_atomically
+from gon.files import canonical, parse_json, read_text, sealed, sha256_of, write_atomically
 
 ORIGIN = "origin.json"
 
@@ -21,12 +20,12 @@ def read_origin(folder: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text(path))
         seal = content.pop("seal", None)
         records = content["records"]
         if not all(isinstance(part, str) for entry in records.items() for part in entry):
             raise ValueError("texts by file are allowed")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GonError(f"{path}: cannot be read as the origin of records ({error})") from error
     if seal != (found := sha256_of(canonical(content))):
         raise GonError(f"{path}: altered after it was written: its digest is {found}, written was {seal}")

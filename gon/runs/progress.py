@@ -3,11 +3,14 @@
 import dataclasses
 import json
 import time
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gon.files import write_atomically
+from gon.errors import GonError
+from gon.files import read_json, write_atomically
+from gon.runs.record import conforms
 from gon.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -50,9 +53,14 @@ def write_progress(path: Path, progress: Progress) -> None:
 def read_progress(path: Path) -> Progress | None:
     """Read a progress file; None if there is none, or it is of another version."""
     try:
-        return Progress(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        progress = Progress(**read_json(path))
+    except (GonError, TypeError):
         return None
+    whole = all(conforms(getattr(progress, name), hint) for name, hint in _HINTS.items())
+    return progress if whole and progress.steps_per_epoch and progress.epochs else None
+
+
+_HINTS = typing.get_type_hints(Progress)
 
 
 _PROGRESS_SECONDS = 1.0

@@ -220,7 +220,8 @@ def source_files() -> list[str]:
         listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
     except GonError:
         return []
-    names = list(_manifest().get("files", {})) if listed is None else listed.split("\0")
+    told = _manifest().get("files")
+    names = list(told if isinstance(told, dict) else {}) if listed is None else listed.split("\0")
     return sorted(name for name in names if (PROJECT / name).is_file() and not name.startswith("records/"))
 
 

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 from gon.catalogue import DATASETS, MILESTONES
 from gon.errors import GonError, UsageError
-from gon.files import sealed
-from gon.spec import RunSpec, meaning
+from gon.files import parse_json, sealed
+from gon.spec import LARGEST_EPOCHS, RunSpec, meaning
 
 RECORD_FORMAT = 5
 """Of the records that are written. Every format from `OLDEST_FORMAT` on stays readable."""
@@ -303,7 +303,7 @@ class RunRecord:
             return GonError(f"{source}: {what}. {LEFT_AS_IT_WAS}")
 
         try:
-            raw = json.loads(text)
+            raw = parse_json(text)
         except ValueError as error:
             raise refuse(f"not a whole run record, not readable as JSON ({error})") from error
         if not isinstance(raw, dict):
@@ -324,12 +324,12 @@ class RunRecord:
                     "diverged": Divergence(**raw["diverged"]) if raw["diverged"] else None,
                 }
             )
-            _require_types("", record)
+            require_types("", record)
             for name, entries in (("history", record.history), ("sessions", record.sessions)):
                 for number, entry in enumerate(entries, start=1):
-                    _require_types(f"{name}: entry {number}: ", entry)
+                    require_types(f"{name}: entry {number}: ", entry)
             if record.diverged is not None:
-                _require_types("diverged: ", record.diverged)
+                require_types("diverged: ", record.diverged)
             _require_consistent(record, digest, refuse)
         except KeyError as error:
             raise refuse(f"the key {error} is missing") from error
@@ -343,6 +343,10 @@ class RunRecord:
 
 def _require_consistent(record: RunRecord, digest: object, refuse: Callable[[str], GonError]) -> None:
     """Check that a record does not contradict itself, and is of the published data."""
+    if not 1 <= record.epochs <= LARGEST_EPOCHS:
+        raise refuse(
+            f"epochs: {record.epochs!r} is not allowed; a whole number from 1 to {LARGEST_EPOCHS} is"
+        )
     if digest != record.spec.digest:
         raise refuse(f"digest: {digest!r} is not that of its spec, {record.spec.digest!r}")
     for number, epoch in enumerate(record.history, start=1):
@@ -355,14 +359,22 @@ def _require_consistent(record: RunRecord, digest: object, refuse: Callable[[str
         ):
             if (getattr(epoch, key) is not None) != expected:
                 raise refuse(f"history: {key} of epoch {epoch.epoch} is {getattr(epoch, key)!r}")
-    if record.diverged is None and len(record.history) != record.epochs:
+    end, steps = record.diverged, max(1, record.spec.steps_per_epoch)
+    if end is None and len(record.history) != record.epochs:
         raise refuse(f"history: {len(record.history)} epochs, but epochs is {record.epochs!r}")
+    if end is not None and not (
+        end.epoch == len(record.history) + 1 <= record.epochs and 1 <= end.step <= steps
+    ):
+        raise refuse(f"diverged: {end} does not follow a history of {len(record.history)} epochs")
     reached = 0
     for session in record.sessions:
         if session.first_epoch != reached + 1:
             raise refuse(f"sessions: one starts at epoch {session.first_epoch}, expected {reached + 1}")
         reached = session.last_epoch
-        datetime.fromisoformat(session.started)
+        if datetime.fromisoformat(session.started).tzinfo is None:
+            raise refuse(f"sessions: started: {session.started!r} has no time zone; UTC is allowed")
+        if "processor" not in session.machine:
+            raise refuse("sessions: machine: processor is missing")
     if reached != len(record.history) + (record.diverged is not None):
         raise refuse(f"sessions: they end with epoch {reached}, the history with {len(record.history)}")
     for file, md5 in DATASETS[record.spec.dataset].md5.items():
@@ -376,11 +388,11 @@ def _is_validated(spec: RunSpec, epoch: int) -> bool:
     return not entry.validated_at_milestones or epoch in MILESTONES or spec.numerics != entry.numerics
 
 
-def _require_types(where: str, entry: object) -> None:
+def require_types(where: str, entry: object) -> None:
     """Check the values of a dataclass read from JSON against its annotations; `UsageError` names one."""
     words = {int: "a whole number from 0 up", float: "a finite number from 0 up", str: "a text"}
     for key, hint in _HINTS[type(entry)].items():
-        if not _conforms(getattr(entry, key), hint):
+        if not conforms(getattr(entry, key), hint):
             raise UsageError(
                 f"{where}{key}: {getattr(entry, key)!r} is not allowed; {words.get(hint, hint)} is"
             )
@@ -391,19 +403,24 @@ _HINTS: dict[type, dict[str, Any]] = {
 }
 
 
-def _conforms(value: object, hint: Any) -> bool:
+_TOO_LARGE = 2.0**1000
+"""From here on sums of such numbers, or whole ones in decimal places, overflow."""
+
+
+def conforms(value: object, hint: Any) -> bool:
+    """Whether a value read from JSON is of an annotated type; numbers count if finite and from 0 up."""
     if hint in (int, float):  # counts, losses, times: JSON's true is no number, and none is negative
         if isinstance(value, bool) or not isinstance(value, int if hint is int else (int, float)):
             return False
-        return math.isfinite(value) and value >= 0
+        return 0 <= value < _TOO_LARGE
     if isinstance(hint, type):
         return isinstance(value, hint)
     arguments = typing.get_args(hint)
     if isinstance(hint, types.UnionType):
-        return any(_conforms(value, one) for one in arguments)
+        return any(conforms(value, one) for one in arguments)
     if typing.get_origin(hint) is list:
-        return isinstance(value, list) and all(_conforms(one, arguments[0]) for one in value)
-    return isinstance(value, dict) and all(_conforms(one, arguments[1]) for one in value.values())
+        return isinstance(value, list) and all(conforms(one, arguments[0]) for one in value)
+    return isinstance(value, dict) and all(conforms(one, arguments[1]) for one in value.values())
 
 
 LEFT_AS_IT_WAS = "The file was left as it is; move it away to make it anew"

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import fcntl
-import json
 import math
 import re
 import typing
@@ -13,18 +12,21 @@ from typing import Any
 
 import numpy as np
 
+from gon.catalogue import DATASETS, IMAGE_SIZE
 from gon.errors import GonError
 from gon.files import (
     canonical,
     clear_unfinished,
     make_folder,
+    parse_json,
+    read_text,
     sealed,
     sha256_of,
     sha256_of_file,
     write_atomically,
 )
 from gon.runs.chain import Losses, packed_steps, read_steps, trajectory_chain
-from gon.runs.record import LEFT_AS_IT_WAS, RunRecord
+from gon.runs.record import LEFT_AS_IT_WAS, RunRecord, conforms
 from gon.spec import RunSpec
 
 Image = list[list[list[int]]]
@@ -46,11 +48,7 @@ def read_record(path: Path, files: Mapping[str, Path]) -> RunRecord:
     GonError
         If one cannot be read, was altered after it was written, or belongs to another record.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise GonError(f"{path}: cannot read the run record ({error})") from error
-    record = RunRecord.from_json(text, path)
+    record = RunRecord.from_json(read_text(path), path)
     _check_files(record, path, files)
     return record
 
@@ -114,10 +112,10 @@ def read_derived(path: Path, spec: RunSpec, epochs: int, key: str, trajectory: s
     GonError
         If the file is missing, cut short, altered after it was written, or of another run.
     """
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
-    except (OSError, ValueError) as error:
+        content = parse_json(text)
+    except ValueError as error:
         raise GonError(f"{path}: cannot be read as JSON ({error}). {LEFT_AS_IT_WAS}") from error
     if not isinstance(content, dict) or not isinstance(content.get(key), dict):
         raise GonError(f"{path}: the key {key!r} is missing. {LEFT_AS_IT_WAS}")
@@ -137,11 +135,26 @@ def read_derived(path: Path, spec: RunSpec, epochs: int, key: str, trajectory: s
     return values
 
 
+def _require_pixels(what: str, images: object, spec: RunSpec) -> None:
+    """Check that images are whole numbers from 0 to 255 as [n][channels][height][width]."""
+    shape = (DATASETS[spec.dataset].channels, IMAGE_SIZE, IMAGE_SIZE)
+    try:
+        pixels = np.array(images)
+    except (ValueError, OverflowError) as error:
+        raise GonError(f"{what}: are no images ({error})") from error
+    whole = pixels.dtype == np.int64 and pixels.shape[1:] == shape
+    if not whole or pixels.min(initial=0) < 0 or pixels.max(initial=0) > 255:
+        raise GonError(
+            f"{what}: holds {pixels.dtype} {pixels.shape}; whole numbers from 0 to 255 as (n, *{shape}) are "
+            f"allowed. {LEFT_AS_IT_WAS}"
+        )
+
+
 def read_evaluation(path: Path, record: RunRecord) -> dict[str, float]:
     """Read the losses of a further evaluation, by name; see `read_derived`."""
     losses = read_derived(path, record.spec, record.epochs, "losses", record.trajectory)
     for name, value in losses.items():
-        if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        if not conforms(value, float):
             raise GonError(f"{path}: losses: {name!r} is {value!r}; a finite number from 0 up is allowed")
     return typing.cast(dict[str, float], losses)
 
@@ -251,6 +264,8 @@ class RunStore:
         if not path.exists():
             return {}
         images: dict[str, list[Image]] = read_derived(path, spec, epochs, "images")
+        for kind, made in images.items():
+            _require_pixels(f"{path}: images: {kind}", made, spec)
         return images
 
     def load_evaluation(self, spec: RunSpec, epochs: int, evaluation: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from gon.catalogue import MILESTONES
 from gon.errors import GonError, UsageError
 from gon.files import sha256_of_file
 from gon.runs import provenance
-from gon.runs.checkpoint import DamagedError, load_checkpoint, load_tensors, save_tensors, state_of
+from gon.runs.checkpoint import DamagedError, load_checkpoint, load_weights, save_tensors, state_of
 from gon.runs.process import prepare_process, require_device, session_of
 from gon.runs.progress import ProgressWriter
 from gon.runs.record import RunRecord
@@ -180,7 +180,7 @@ def _evaluate(record: RunRecord, store: RunStore, evaluations: Sequence[str]) ->
     if record.diverged is None:
         _, validation_images, _ = load_split(spec)
         model = build_model(spec)
-        model.load_state_dict(load_tensors(store.weights_path(spec, epochs)))
+        load_weights(model, store.weights_path(spec, epochs))
         found = {evaluation: evaluate(model, validation_images, evaluation) for evaluation in missing}
     for evaluation, losses in found.items():
         store.save_evaluation(record, evaluation, losses)

@@ -11,7 +11,7 @@ from gon.files import make_folder, sha256_of_file, write_atomically
 from gon.reporting.package import ARCHIVE
 from gon.runs.origin import read_origin, write_origin
 from gon.runs.record import RunRecord
-from gon.runs.store import RunStore
+from gon.runs.store import RunStore, read_record
 from gon.verify.rebuilding import is_report, unpacked
 from gon.verify.records import check_store, contradicts
 from gon.verify.signing import write_sums
@@ -88,7 +88,7 @@ def _losses(store: RunStore) -> Iterator[tuple[bytes, str]]:
     """The losses of the first epoch of every run that is here, and its name."""
     for path in store.root.glob("*/epochs-*.json"):
         if path.stem.removeprefix("epochs-").isdecimal():
-            record = RunRecord.from_json(path.read_text(encoding="utf-8"), path)
+            record = read_record(path, {})
             losses = store.steps_of(record)[: record.spec.steps_per_epoch]
             if len(losses) and record.diverged is None:
                 yield losses.tobytes(), record.spec.digest

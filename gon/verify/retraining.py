@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gon.catalogue import EVALUATIONS
 from gon.runs.chain import trajectory_chain
-from gon.runs.checkpoint import load_checkpoint, load_tensors
+from gon.runs.checkpoint import load_checkpoint, load_weights
 from gon.runs.process import prepare_process, session_of
 from gon.runs.record import RunRecord, differing_kind
 from gon.runs.store import RunStore
@@ -123,7 +123,7 @@ def evaluate_again(record: RunRecord, store: RunStore) -> Iterator[Check]:
     prepare_process(then.threads)
     _, images, _ = load_split(spec)
     model = build_model(spec)
-    model.load_state_dict(load_tensors(weights))
+    load_weights(model, weights)
     other = bool(differing_kind(then, session_of(new_run(spec))))
     found = {"validation_loss": validation_loss(model, images)}
     written = {"validation_loss": record.last.validation_loss}

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from gon.files import sha256_of_file, write_atomically
+from gon.files import read_bytes, sha256_of_file, write_atomically
 from gon.verify.findings import Check
 
 NAMESPACE = "file"
@@ -51,7 +51,7 @@ def write_sums(folder: Path) -> None:
 
 def check_sums(folder: Path) -> Check:
     """Check that a folder of records holds the files that its list of digests names, and no others."""
-    lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_bytes(folder / SUMS).decode(errors="replace").splitlines()
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     found = _sums(folder)
     differing = sorted(name for name in {*listed, *found} if listed.get(name) != found.get(name))
