@@ -289,10 +289,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    from gon.claims.execution import check_parameters
     from gon.plan import keep_records, print_plan, train_plan
     from gon.verify.signing import write_sums
 
     study = _study(options)
+    for claim in study.claims:
+        check_parameters(claim)
     store = study.budget.run_store
     if options.train:
         return train_plan(study, store, options.cores, options.device)

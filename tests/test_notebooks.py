@@ -1,6 +1,7 @@
 """What notebooks work with and how they read: frames, tables, plots, and the order of their cells."""
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -190,6 +191,17 @@ def test_parameters_must_agree_on_both_sides() -> None:
     fewer = {key: value for key, value in params.parameters.items() if key != "dataset"}
     with pytest.raises(UsageError, match="sets dataset, which"):
         check_parameters(params.model_copy(update={"parameters": fewer}))
+
+
+def test_a_copy_that_starts_the_claim_it_was_copied_from_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(PROJECT / "notebooks", tmp_path / "notebooks")
+    (tmp_path / "notebooks" / "two_step.ipynb").rename(tmp_path / "notebooks" / "copy.ipynb")
+    monkeypatch.setattr("gon.claims.execution.PROJECT", tmp_path)
+    copy = load_study().claim("two_step").model_copy(update={"name": "copy"})
+    with pytest.raises(UsageError, match="copy.ipynb: starts the claim 'two_step'; allowed is 'copy'"):
+        check_parameters(copy)
 
 
 def test_a_published_value_is_a_row_without_a_run(claim: Claim) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from gon.claims import params
 from gon.claims.rules import LossRule
-from gon.claims.strict_yaml import read_yaml
+from gon.claims.strict_yaml import read_mapping, read_yaml
 from gon.claims.study import Study, load_study
 from gon.data import prepared as data
 from gon.errors import UsageError
@@ -272,3 +272,74 @@ def test_a_report_takes_recorded_runs_as_far_as_they_have_come(
         None,
     ]
     assert all(r.epochs == 50 and r.left_out is None for r in claim.requests(budget) if r.spec in found)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("store", "../elsewhere", "store"),
+        ("store", "/tmp/x", "store"),
+        ("store", "x; touch hacked", "store"),
+        ("store", "", "store"),
+        ("report", "gon", "report"),
+        ("report", "report/../notebooks", "report"),
+        ("report", "report; touch hacked", "report"),
+        ("epochs", 20_001, "epochs: 20001 is not allowed .*20000"),
+        ("seeds", 10**12, "seeds: 1000000000000 is not allowed .*20000"),
+    ],
+)
+def test_a_budget_names_no_place_outside_and_no_number_without_end(
+    tmp_path: Path, key: str, value: object, words: str
+) -> None:
+    shutil.copytree(PROJECT / "params", tmp_path / "params")
+    path = tmp_path / "params" / "budgets.yaml"
+    budgets = yaml.safe_load(path.read_text())
+    budgets["quick"][key] = value
+    path.write_text(yaml.safe_dump(budgets))
+    with pytest.raises(UsageError, match=f"budgets.yaml: quick.{words}"):
+        load_study("quick", params=tmp_path / "params")
+
+
+@pytest.mark.parametrize("name", ["x; touch hacked", "--help", "a b", "ä", "$(id)"])
+def test_names_are_of_letters_digits_and_signs_that_no_shell_reads(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "params"
+    shutil.copytree(PROJECT / "params", folder)
+    (folder / "claims" / "two_step.yaml").rename(folder / "claims" / f"{name}.yaml")
+    with pytest.raises(UsageError, match="name: .* is not allowed"):
+        load_study(params=folder)
+
+
+@pytest.mark.parametrize("key", ["x; import os", "class", "a-b", ""])
+def test_a_parameter_is_a_name_since_it_becomes_one_in_the_notebook(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UsageError, match="parameters: .* is not allowed"):
+        study_with(tmp_path, "two_step", {"parameters": {key: 1}, "runs": [{"latent_dim": 8}]})
+
+
+def test_a_grid_without_end_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    wide = {key: list(range(1, 4000)) for key in ("latent_dim", "width", "batch_size")}
+    with pytest.raises(UsageError, match="63952012119 runs or pairs; at most 200000 are allowed"):
+        study_with(tmp_path, "two_step", {"runs": [wide]})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("&a [*a]", "an alias stands inside what it repeats"),
+        ("[" * 3000, "nested too deep"),
+        ("9" * 5000, "is no int"),
+        ("1e999", "too large for a number"),
+        ("2026-02-30", "is no timestamp"),
+        ("!!timestamp x", "is no timestamp"),
+        ("? [a]\n: b", "a key is a text or a number"),
+        (
+            "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(12)),
+            "holds more than 20000 values",
+        ),
+        ("a: 1\n" * 60_000, "300000 bytes; at most 262144 are allowed"),
+    ],
+)
+def test_yaml_that_does_not_end_or_means_nothing_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=f"x.yaml: .*{words}"):
+        read_mapping(path)

@@ -35,7 +35,9 @@ def study(folder: Path) -> Study:
     """Two settings from two seeds, one of them to two and later to five epochs."""
     (folder / "claims").mkdir(parents=True, exist_ok=True)
     budget = {"description": "d", "epochs": 1, "seeds": 2, "train_images": 6400, "validation_images": 64}
-    (folder / "budgets.yaml").write_text(yaml.safe_dump({"tiny": {**budget, "store": "s", "report": "report-tiny"}}))
+    (folder / "budgets.yaml").write_text(
+        yaml.safe_dump({"tiny": {**budget, "store": "s", "report": "report-tiny"}})
+    )
     claim = {
         "title": "t",
         "order": 1,

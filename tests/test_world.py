@@ -1,6 +1,7 @@
 """The project's own world: neither settings, nor kernels, nor names of folders reach what is made."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,11 @@ import nbformat
 import pytest
 
 from gon.claims.execution import execute_notebook
+from gon.claims.study import load_study
+from gon.errors import UsageError
 from gon.files import PROJECT
 from gon.runs.provenance import available_cores
+from gon.workflow import run
 
 DRAW = """
 import sys
@@ -87,3 +91,20 @@ def test_cores_are_those_of_the_container(tmp_path: Path) -> None:
     assert available_cores(tmp_path) == allowed
     (tmp_path / "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us").write_text("50000\n")
     assert available_cores(tmp_path) == 1
+
+
+def test_every_value_that_the_engine_hands_to_a_shell_is_quoted() -> None:
+    text = (PROJECT / "workflow" / "Snakefile").read_text(encoding="utf-8")
+    commands = "".join(re.findall(r"shell:\n((?: +\".*\"\n?)+)", text))
+    fields = re.findall(r"{([^}]+)}", commands)
+    assert len(fields) > 20
+    # Those are put together by shlex.
+    by_shlex = re.findall(r"(\w+)=(?:lambda wildcards: )?(?:shlex.join|study_arguments)", text)
+    joined = {f"params.{name}" for name in by_shlex}
+    assert {field for field in fields if not field.endswith(":q")} == {"PYTHON", "DEVICE", *joined}
+
+
+@pytest.mark.parametrize("option", ["--delete-all-output", "--delete-temp-output", "--delete-a"])
+def test_what_was_trained_is_not_deleted_by_an_option_of_the_engine(option: str) -> None:
+    with pytest.raises(UsageError, match=f"{option}: not handed to Snakemake"):
+        run(load_study("smoke"), 1, "cpu", ["--cores", "1", option])

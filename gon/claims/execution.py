@@ -9,6 +9,7 @@ import papermill
 from ipykernel.kernelspec import make_ipkernel_cmd
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from nbformat import NotebookNode
 from papermill.translators import papermill_translators
 
 from gon.claims.executed import load_notebook, seal_notebook
@@ -30,7 +31,7 @@ def notebook_path(claim: str) -> Path:
 
 
 def check_parameters(claim: ClaimParams) -> None:
-    """Check that the notebook of a claim takes exactly the parameters that the claim's file sets.
+    """Check that a claim's notebook is its own, and takes exactly the parameters that the claim's file sets.
 
     papermill itself only warns of a parameter that the notebook does not know, and goes on with the
     default: a number in the report would then be that of another setting.
@@ -40,13 +41,14 @@ def check_parameters(claim: ClaimParams) -> None:
     GonError
         If the notebook is missing.
     UsageError
-        If a parameter is missing on either side; names it.
+        If a parameter is missing on either side, or the notebook starts another claim; names it.
     """
     path = notebook_path(claim.name)
     if not path.is_file():
         raise GonError(f"{path}: there is no notebook for this claim")
     source = f"params/claims/{claim.name}.yaml"
-    declared = _declared(path)
+    notebook = load_notebook(path)
+    declared = _declared(notebook)
     if unknown := sorted(set(claim.parameters) - declared):
         raise UsageError(
             f"{source}: parameters.{unknown[0]} is none of the parameters in the cell tagged `parameters` of "
@@ -54,11 +56,16 @@ def check_parameters(claim: ClaimParams) -> None:
         )
     if missing := sorted(declared - {*STUDY_PARAMETERS, *claim.parameters}):
         raise UsageError(f"{path}: its cell tagged `parameters` sets {missing[0]}, which {source} does not")
+    for cell in notebook.cells:  # a copy that was not told its new name would find out after the training
+        started = re.search(r"""\bstart\(\s*["']([^"']*)["']""", cell.source)
+        if cell.cell_type == "code" and started and started[1] != claim.name:
+            raise UsageError(
+                f"{path}: starts the claim {started[1]!r}; allowed is {claim.name!r}, as it is named"
+            )
 
 
-def _declared(path: Path) -> set[str]:
+def _declared(notebook: NotebookNode) -> set[str]:
     """What the cell tagged `parameters` sets, whichever kernel the notebook was saved with."""
-    notebook = load_notebook(path)
     cell = next((cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])), None)
     if cell is None:
         return set()

@@ -93,7 +93,12 @@ def load_study(
     source = ", ".join(f"--set {text}" for text in overrides) or f"{folder}/claims"
     require_few(sum(claim.count(chosen) for claim in claims.values()), source)
     for claim in claims.values():
-        claim.check_rules(chosen, source)
+        try:
+            claim.check_rules(chosen, source)
+        except UsageError as error:
+            if source in str(error) or not overrides:
+                raise
+            raise UsageError(f"{source}: {error}") from error
     return Study(chosen, tuple(sorted(claims.values(), key=lambda claim: (claim.order, claim.name))))
 
 
