@@ -70,7 +70,7 @@ def load_deviations(path: Path = PROJECT / "params" / "deviations.yaml") -> list
         except pydantic.ValidationError as error:
             problem = error.errors()[0]
             key = ".".join(map(str, problem["loc"])) or "the entry"
-            raise UsageError(f"{where}: {key}: {problem['msg']}, found {problem['input']!r}") from error
+            raise UsageError(f"{where}: {key}: {problem['msg']}, found {problem['input']!r:.80}") from error
         named = dict.fromkeys(deviation.claims, "claims")
         if deviation.measured is not None:
             named.setdefault(deviation.measured.claim, "measured.claim")

@@ -132,7 +132,7 @@ def _validate(model: type[M], content: dict[str, Any], path: Path, prefix: str =
         return model.model_validate(content)
     except pydantic.ValidationError as error:
         problems = []
-        for problem in error.errors():
+        for problem in error.errors()[:_TOLD]:
             key = ".".join(str(part) for part in ((prefix,) if prefix else ()) + problem["loc"])
             if problem["type"] == "missing":
                 problems.append(f"{key}: missing")
@@ -140,5 +140,11 @@ def _validate(model: type[M], content: dict[str, Any], path: Path, prefix: str =
                 allowed = ", ".join(name for name in model.model_fields if name != "name")
                 problems.append(f"{key}: not a known key; allowed are {allowed}")
             else:
-                problems.append(f"{key}: {problem['input']!r} is not allowed ({problem['msg']})")
+                problems.append(f"{key}: {problem['input']!r:.80} is not allowed ({problem['msg']})")
+        if (more := error.error_count() - _TOLD) > 0:
+            problems.append(f"and {more} more")
         raise UsageError(f"{path}: " + "; ".join(problems)) from error
+
+
+_TOLD = 5
+"""So many of a file's problems are told at once."""
