@@ -34,6 +34,7 @@ from gon.data import prepared
 from gon.errors import GonError
 from gon.files import PROJECT, sealed
 from gon.reporting.changes import changes, looks_of, read_summary
+from gon.reporting.checked import CHECKED, checked_words, read_checked
 from gon.reporting.notebook import render_notebook
 from gon.reporting.read import study_of_report
 from gon.reporting.report import Report
@@ -271,6 +272,12 @@ def looks(folder: Path) -> Reader:
     return Reader(path, lambda: looks_of(report, folder), "json")
 
 
+def checked(folder: Path) -> Reader:
+    run = {"run": "0" * 16, "epochs": 1, "outcome": "bit-equal", "deviation": 0.0}
+    (folder / CHECKED).write_text(sealed({"machine": "x", "epochs": 1, "runs": [run]}, indent=1))
+    return Reader(folder / CHECKED, lambda: checked_words(read_checked(folder / CHECKED), {}), "sealed")
+
+
 def sums(folder: Path) -> Reader:
     (folder / "run").mkdir()
     (folder / "run" / "epochs-1.json").write_text("x")
@@ -327,6 +334,7 @@ READERS: dict[str, Make] = {
     "study.json": choice,
     "summary": summary,
     "looks": looks,
+    "checked.json": checked,
     "SHA256SUMS": sums,
     "source.json": source,
     "workflow": graph,

@@ -3,7 +3,6 @@
 Every file is checked when it is read. An error names the file, the key, the value and what is allowed.
 """
 
-import collections
 import dataclasses
 import itertools
 import math
@@ -29,6 +28,7 @@ from gon.claims.rules import (
     ValueRule,
     require_few,
     require_plain,
+    require_same_type,
 )
 from gon.data import prepared as data
 from gon.errors import UsageError
@@ -373,22 +373,6 @@ class ClaimParams(Strict):
         values = [self._values(value) for value in settings.values()]
         require_few(math.prod(map(len, values)), f"params/claims/{self.name}.yaml: runs and rules")
         return [dict(zip(settings, chosen, strict=True)) for chosen in itertools.product(*values)]
-
-
-def require_same_type(what: str, value: Any, default: Any) -> None:
-    """Check that a value can stand where a default stands; a whole number may stand for a decimal one."""
-    allowed: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
-    if not isinstance(value, allowed) or isinstance(value, bool) != isinstance(default, bool):
-        raise UsageError(
-            f"{what}: {value!r} is not allowed; the type is {type(default).__name__}, as in {default!r}"
-        )
-    if isinstance(value, list):
-        if not value:
-            raise UsageError(f"{what}: an empty list is not allowed; the default is {default!r}")
-        for item in value:
-            require_same_type(what, item, default[0])
-        if twice := [item for item, times in collections.Counter(value).items() if times > 1]:
-            raise UsageError(f"{what}: {twice[0]!r} occurs more than once; each value may once")
 
 
 @dataclass(frozen=True)

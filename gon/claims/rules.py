@@ -60,6 +60,22 @@ def require_few(count: int, what: str) -> None:
         raise UsageError(f"{what}: {count} runs or pairs; at most {MOST_RUNS} are allowed")
 
 
+def require_same_type(what: str, value: Any, default: Any) -> None:
+    """Check that a value can stand where a default stands; a whole number may stand for a decimal one."""
+    allowed: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
+    if not isinstance(value, allowed) or isinstance(value, bool) != isinstance(default, bool):
+        raise UsageError(
+            f"{what}: {value!r} is not allowed; the type is {type(default).__name__}, as in {default!r}"
+        )
+    if isinstance(value, list):
+        if not value:
+            raise UsageError(f"{what}: an empty list is not allowed; the default is {default!r}")
+        for item in value:
+            require_same_type(what, item, default[0])
+        if twice := [item for item, times in collections.Counter(value).items() if times > 1]:
+            raise UsageError(f"{what}: {twice[0]!r} occurs more than once; each value may once")
+
+
 Settings = Annotated[dict[str, Any], pydantic.AfterValidator(require_plain)]
 """Settings of a run (see `gon.spec.RunSpec`), each a value, a list of values, or `$name` of a parameter."""
 

@@ -10,8 +10,8 @@ import pydantic
 import yaml
 
 from gon.catalogue import DATASETS, DEFAULT_BUDGET
-from gon.claims.params import Budget, ClaimParams, Request, merged, require_same_type
-from gon.claims.rules import Strict, require_few
+from gon.claims.params import Budget, ClaimParams, Request, merged
+from gon.claims.rules import Strict, require_few, require_same_type
 from gon.claims.strict_yaml import one_line, read_mapping, read_yaml, require_mapping
 from gon.errors import UsageError
 from gon.files import PROJECT

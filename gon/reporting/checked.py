@@ -1,6 +1,5 @@
 """What was trained on this machine and compared with the reference records, for the report's first lines."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -8,7 +7,7 @@ from typing import Literal
 from gon.claims.formats import counted, percent
 from gon.claims.rules import Strict
 from gon.errors import GonError
-from gon.files import canonical, sha256_of
+from gon.files import canonical, read_json, sha256_of
 
 CHECKED = "checked.json"
 
@@ -48,11 +47,11 @@ def read_checked(path: Path) -> Checked:
     GonError
         If the file cannot be read, or was altered.
     """
+    content = read_json(path, "what was compared on this machine")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         seal = content.pop("seal", None) if isinstance(content, dict) else None
         checked = Checked.model_validate(content)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise GonError(f"{path}: cannot be read as what was compared on this machine ({error})") from error
     if seal != (found := sha256_of(canonical(content))):
         raise GonError(f"{path}: altered after it was written: its digest is {found}, written was {seal}")

@@ -10,7 +10,7 @@ from gon.files import sealed, write_atomically
 from gon.reporting.checked import Checked, CheckedRun
 from gon.runs import provenance
 from gon.runs.record import RunRecord, differing_kind
-from gon.runs.store import RunStore
+from gon.runs.store import RunStore, read_record
 from gon.verify.deviations import TOLERANCE, largest_deviation
 
 
@@ -42,7 +42,7 @@ def _longest(store: RunStore, digest: str) -> RunRecord | None:
     if not recorded:
         return None
     path = store.root / digest / f"epochs-{recorded[-1]}.json"
-    record = RunRecord.from_json(path.read_text(encoding="utf-8"), path)
+    record = read_record(path, {})
     return store.load(record.spec, recorded[-1])
 
 

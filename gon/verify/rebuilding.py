@@ -92,8 +92,8 @@ def unpacked(path: Path) -> Iterator[Path]:
 def _published(report: Path) -> bool:
     """Whether a report is the one of a repository, which has no archive."""
     try:
-        chosen = json.loads((report / "data" / "study.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        chosen = read_json(report / "data" / "study.json")
+    except GonError:
         return False
     return isinstance(chosen, dict) and chosen.get("published") is True
 
