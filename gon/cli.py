@@ -9,12 +9,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from gon.catalogue import DATASETS, DEFAULT_BUDGET, EVALUATIONS, EXPLANATIONS
 from gon.errors import GonError, UsageError
+from gon.options import Parser, cores, positive
 from gon.processes import Stopped, end_with_parent, own_world, plain, say_no_more, stoppable
-from gon.runs.provenance import available_cores
 from gon.runs.store import RunStore
 from gon.spec import RunSpec
 
@@ -65,33 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that leaves its errors to `main`, which prints them as all others."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message.removeprefix("argument "))
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed; a whole number from 1 up is")
-    return int(text)
-
-
-def _cores(text: str) -> int:
-    """A number of cores, or all that this process may use."""
-    if text == "all":
-        return available_cores()
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number from 1 up, or all, is")
-    return _positive(text)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """All commands with their options; `docs/commands.md` is made from it."""
-    parser = _Parser(
-        prog="gon", description="Gradient Origin Networks: an executable reproducibility report."
-    )
+    parser = Parser(prog="gon", description="Gradient Origin Networks: an executable reproducibility report.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, call: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
@@ -171,7 +147,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--store", type=Path, help="folder of runs to choose from, in place of the budget's runs"
     )
     command.add_argument(
-        "--runs", type=_positive, help="how many to train again (default: 3, or all that are named)"
+        "--runs", type=positive, help="how many to train again (default: 3, or all that are named)"
     )
     command.add_argument(
         "--from-checkpoint",
@@ -186,8 +162,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--output", type=Path, metavar="FILE", help="what was compared so, for a report")
     extent = command.add_mutually_exclusive_group()
-    extent.add_argument("--epochs", type=_positive, default=1, help="first epochs to train (default: 1)")
-    extent.add_argument("--steps", type=_positive, help="train so many steps only")
+    extent.add_argument("--epochs", type=positive, default=1, help="first epochs to train (default: 1)")
+    extent.add_argument("--steps", type=positive, help="train so many steps only")
     command.add_argument(
         "--signers", type=Path, metavar="FILE", help="who may sign, in OpenSSH's format allowed_signers"
     )
@@ -242,7 +218,7 @@ def _add_study_options(command: argparse.ArgumentParser) -> None:
 
 def _add_machine_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--cores", type=_cores, default="all", metavar="N", help="trainings side by side (default: all)"
+        "--cores", type=cores, default="all", metavar="N", help="trainings side by side (default: all)"
     )
     command.add_argument("--device", default="cpu", help="train on the cpu (default) or on cuda")
 
@@ -250,7 +226,7 @@ def _add_machine_options(command: argparse.ArgumentParser) -> None:
 def _add_run_options(command: argparse.ArgumentParser) -> None:
     """Options that name a run: its settings, its epochs, and where it lies."""
     command.add_argument(
-        "--epochs", type=_positive, required=True, help="epochs in all, those already trained included"
+        "--epochs", type=positive, required=True, help="epochs in all, those already trained included"
     )
     command.add_argument("--store", type=Path, required=True, help="folder of the runs")
     for field in dataclasses.fields(RunSpec):
