@@ -156,15 +156,17 @@ def soak(folder: Path, kills: int, seed: int, claims: Sequence[str] = ("two_step
         status = command.end()
         before = len(wrong)
         wrong += _left_running(project, kind)
-        if kind in STATUS and status not in (STATUS[kind], 0):
+        # Or by the signal itself, before Python hears signals and after: the same number to a shell.
+        if kind in STATUS and status not in (STATUS[kind], 128 - STATUS[kind], 0):
             wrong.append(f"{kind}: exit status {status}: {command.output[-2000:]}")
         if not kind and status != 0:
             wrong.append(f"undisturbed: exit status {status}: {command.output[-2000:]}")
+        if status == 0:
+            wrong += differences(project, undisturbed, folder / "again", claims)
         for text in wrong[before:]:
             print(f"      WRONG  {text}", flush=True)
         if status != 0 and (kind or done.total() < kills):
             continue
-        wrong += differences(project, undisturbed, folder / "again", claims)
         if done.total() >= kills:
             break
         print(f"      finished; {len(wrong)} wrong so far; from the beginning", flush=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gon.catalogue import DATASETS, EXPLANATIONS
 from gon.claims.execution import check_parameters
-from gon.claims.failures import failures_of, keep_failure, result_folder
+from gon.claims.failures import failures_of, is_partial, keep_failure, result_folder
 from gon.claims.params import Request
 from gon.claims.study import Study
 from gon.data import prepared as data
@@ -154,6 +154,8 @@ def _command(
     command += ["--directory", str(PROJECT), "--cores", str(cores), "--logger", "gon"]
     # What does not depend on a job that failed is made all the same.
     command.append("--keep-going")
+    if is_partial(study):
+        command += ["--forcerun", "report"]
     # The engine's own lock outlives a process that is killed; `_alone` holds one that does not.
     command += ["--rerun-incomplete", "--printshellcmds", "--nolock"]
     # Neither a comment in the Snakefile nor a new environment may train anything again: what

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pydantic
 
+from gon.catalogue import EXPLANATIONS
 from gon.claims.params import ClaimParams
 from gon.claims.rules import Name, Strict
 from gon.claims.study import Study
@@ -53,6 +54,20 @@ def failures_of(study: Study, since: float) -> list[Failure]:
                 found.append(Failure(claim=claim.name, error=f"{what}: {error}", lines=lines, again=again))
                 break
     return found
+
+
+def is_partial(study: Study) -> bool:
+    """Whether a study's report shows a failure, or lacks what it is to be made of.
+
+    The engine compares the files that are there: what is missing would not make it do anything.
+    """
+    report, build = PROJECT / study.budget.report, study.budget.build
+    if not (report / "index.html").exists():
+        return False
+    names = [*EXPLANATIONS, *(claim.name for claim in study.claims)]
+    parts = [build / "notebooks" / f"{name}.ipynb" for name in names]
+    parts += [result_folder(study, claim.name) / "result.json" for claim in study.claims]
+    return any(report.glob(f"data/*/{FAILURE}")) or not all(part.exists() for part in parts)
 
 
 def _changes(study: Study) -> list[str]:
