@@ -136,7 +136,7 @@ def test_each_kind_of_environment_is_a_row(
 def test_other_data_show_as_environment_and_runs(
     reports: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GON_ALTERED_DATA", "mnist")
+    monkeypatch.setenv("GON_ALTERED_DATA", "mnist,fashion-mnist")
     changed = change_records(
         reports["one"],
         tmp_path / "changed",
