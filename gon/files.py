@@ -140,6 +140,14 @@ def sealed(content: Mapping[str, Any], indent: int | None = None) -> str:
     return json.dumps(sealed, indent=indent, separators=separators) + "\n"
 
 
+def require_seal(path: Path, content: Mapping[str, Any], seal: object, hint: str = "") -> None:
+    """Check what `sealed` wrote, read without its seal, against that; `GonError` if it differs."""
+    if seal != (found := sha256_of(canonical(content))):
+        raise GonError(
+            f"{path}: altered after it was written: its digest is {found}, written was {seal}{hint}"
+        )
+
+
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file, as sha256sum prints it; `GonError` names a file that cannot be read."""
     require_file(path, LARGEST_ARCHIVE)

@@ -87,9 +87,7 @@ def _run(
         there = sum(budget.found(planned.spec, planned.epochs) is not None for planned in plan)
         runs = f"{there} runs as far as they are recorded; `gon plan --budget {budget.name}` shows the rest"
     else:
-        found = (budget.found(planned.spec, planned.epochs) for planned in plan)
-        wanted = (planned.epochs for planned in plan)
-        present = sum(f is not None and f[1] == epochs for f, epochs in zip(found, wanted, strict=True))
+        present = sum(budget.holder(planned.spec, planned.epochs) is not None for planned in plan)
         runs = f"{len(plan)} runs of {budget.epochs} epoch(s), {present} of them present"
     print(runs, flush=True)
     page = PROJECT / budget.report / "index.html"

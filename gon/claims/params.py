@@ -96,6 +96,11 @@ class Budget(Strict):
         ]
         return max(found, key=lambda entry: entry[1], default=None)
 
+    def holder(self, spec: RunSpec, epochs: int) -> RunStore | None:
+        """What holds a run after exactly so many epochs: the store, the reference records, or neither."""
+        stores = (self.run_store, RunStore(records_dir()))
+        return next((store for store in stores if store.has(spec, epochs)), None)
+
     def chosen(self, key: Literal["epochs", "seeds"], own: int | None) -> int:
         """How far a grid goes: as far as the person set it, else its own number, else the budget's."""
         if own is None or any(text.startswith(f"{key}=") for text in self.overrides):
@@ -270,12 +275,14 @@ class ClaimParams(Strict):
         """
         requests = []
         for request in self.requests(budget):
-            if request.left_out is None:
+            if request.left_out is None and budget.recorded:
                 found = budget.found(request.spec, request.epochs)
-                if budget.recorded and found is None:
+                if found is None:
                     request = dataclasses.replace(request, left_out=NOT_YET)
-                elif found is not None and (budget.recorded or found[1] == request.epochs):
+                else:
                     request = dataclasses.replace(request, store=found[0], epochs=found[1])
+            elif request.left_out is None:
+                request = dataclasses.replace(request, store=budget.holder(request.spec, request.epochs))
             requests.append(request)
         return requests
 

@@ -11,7 +11,7 @@ import pydantic
 
 from gon.claims.rules import Rule, Strict
 from gon.errors import GonError
-from gon.files import canonical, parse_json, read_text, sealed, sha256_of, sha256_of_file, write_atomically
+from gon.files import parse_json, read_text, require_seal, sealed, sha256_of_file, write_atomically
 
 Outcome = Literal["reproduced", "partly reproduced", "not reproduced", "inconclusive", "not attempted"]
 
@@ -218,9 +218,5 @@ def read_result(folder: Path) -> ClaimResult:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"]) or "the file"
         raise GonError(f"{path}: not a claim result: {key}: {problem['msg']}") from error
-    if seal != (found := sha256_of(canonical(content))):
-        raise GonError(
-            f"{path}: altered after it was written: its digest is {found}, written was {seal}; execute the "
-            "notebook again"
-        )
+    require_seal(path, content, seal, "; execute the notebook again")
     return result

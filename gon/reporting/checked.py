@@ -7,7 +7,7 @@ from typing import Literal
 from gon.claims.formats import counted, percent
 from gon.claims.rules import Strict
 from gon.errors import GonError
-from gon.files import canonical, read_json, sha256_of
+from gon.files import read_json, require_seal
 
 CHECKED = "checked.json"
 
@@ -53,8 +53,7 @@ def read_checked(path: Path) -> Checked:
         checked = Checked.model_validate(content)
     except ValueError as error:
         raise GonError(f"{path}: cannot be read as what was compared on this machine ({error})") from error
-    if seal != (found := sha256_of(canonical(content))):
-        raise GonError(f"{path}: altered after it was written: its digest is {found}, written was {seal}")
+    require_seal(path, content, seal)
     return checked
 
 

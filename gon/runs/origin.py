@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gon.errors import GonError
-from gon.files import canonical, parse_json, read_text, sealed, sha256_of, write_atomically
+from gon.files import parse_json, read_text, require_seal, sealed, write_atomically
 
 ORIGIN = "origin.json"
 
@@ -27,8 +27,7 @@ def read_origin(folder: Path) -> dict[str, str]:
             raise ValueError("texts by file are allowed")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GonError(f"{path}: cannot be read as the origin of records ({error})") from error
-    if seal != (found := sha256_of(canonical(content))):
-        raise GonError(f"{path}: altered after it was written: its digest is {found}, written was {seal}")
+    require_seal(path, content, seal)
     return dict(records)
 
 
