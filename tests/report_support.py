@@ -170,7 +170,7 @@ def record(store: RunStore, spec: RunSpec, epochs: int, loss: float | None) -> R
     if loss is None:
         steps = [90.0] * 6 + [float("nan")] * (spec.steps_per_epoch - 6)
     shutil.rmtree(store.folder(spec), ignore_errors=True)  # another call may have made up another loss
-    store.save_images(spec, epochs, {"originals": [[[[0, 255], [255, 0]]]]})
+    store.save_images(spec, epochs, {"originals": [[[[0, 255] * 16] * 32] * DATASETS[spec.dataset].channels]})
     session = Session(
         first_epoch=1,
         last_epoch=max(1, len(history)),
