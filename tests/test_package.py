@@ -42,7 +42,8 @@ CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 def rule_graph(path: Path, *targets: str, snakefile: Path = PROJECT / "workflow/Snakefile") -> Path:
     """What Snakemake says of the rules, in a file."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(PROJECT)]
-    command += ["--nolock", "--rulegraph", "dot", "--config", "budget=smoke", "--", *targets]
+    command += ["--nolock", "--rulegraph", "dot", "--config", "budget=smoke", "drawn=true"]
+    command += ["--", *targets]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
     path.write_text(done.stdout)
     return path

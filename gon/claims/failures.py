@@ -105,7 +105,8 @@ def _end_of(log: Path) -> tuple[str, list[str]]:
     from rich.text import Text  # as wherever else a log is shown
 
     text = log.read_text(encoding="utf-8", errors="replace")[-_CHARACTERS:].replace(f"{PROJECT}/", "")
-    lines = [line.rstrip() for line in Text.from_ansi(text).plain.splitlines() if line.strip()]
+    lines = [line.rstrip() for line in Text.from_ansi(text).plain.splitlines() if line.strip(" -")]
+    lines = [line for line in lines if not line.endswith("Traceback (most recent call last)")]
     said = [number for number, line in enumerate(lines) if line.startswith("error: ")]
     if said:  # what a command says of its error, and what it says further
         error, lines = lines[said[-1]].removeprefix("error: "), lines[said[-1] + 1 :]

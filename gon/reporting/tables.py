@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gon.reporting.changes import EARLIER, SUMMARY
+from gon.reporting.changes import EARLIER, LOOKS, SUMMARY
+from gon.reporting.checked import CHECKED
 from gon.reporting.dictionary import FIGURE_COLUMNS, TABLES, Column
 from gon.reporting.package import MEDIA_TYPES
 from gon.reporting.report import Report
@@ -165,6 +166,10 @@ def _contents(report: Report) -> Iterator[tuple[str, str, Mapping[str, Column] |
         yield SUMMARY, "The numbers and verdicts of this report in short", None
     if report.changes:
         yield EARLIER, "Those of the last report that said something else", None
+    if report.looks:
+        yield LOOKS, "Every verdict of this report and of those before it", None
+    if report.checked is not None:
+        yield CHECKED, "What was trained on this machine and compared with the records", None
     for section in report.sections:
         left = "Why it could not be finished" if section.failure else "What the notebook measured"
         yield f"{section.name}/{section.own_files[0]}", f"{left}: {section.title}", None

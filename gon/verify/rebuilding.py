@@ -22,7 +22,7 @@ from gon.claims.study import Study, load_study
 from gon.data.prepared import data_dir
 from gon.errors import GonError
 from gon.files import LARGEST_ARCHIVE, PROJECT, read_bytes, read_json, read_text, sha256_of_file
-from gon.reporting.changes import read_summary
+from gon.reporting.changes import EARLIER, LOOKS, SUMMARY, read_summary
 from gon.reporting.checked import CHECKED
 from gon.reporting.package import ARCHIVE
 from gon.reporting.read import study_of_report
@@ -139,7 +139,7 @@ def rebuild(folder: Path) -> Iterator[Check]:
     (folder / "runs").mkdir()
     (folder / "runs" / chosen.budget.store).symlink_to(study.budget.run_store.root, target_is_directory=True)
     made = project / chosen.budget.report
-    for name in ("summary.json", "earlier.json"):  # what the last report said
+    for name in (SUMMARY, EARLIER, LOOKS):  # what the last report said
         if (given / "data" / name).exists():
             (made / "data").mkdir(parents=True, exist_ok=True)
             shutil.copyfile(given / "data" / name, made / "data" / name)
