@@ -15,7 +15,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from gon.runs.store import RunStore
-from snakemake_logger_plugin_gon.screen import TRAIN, Job, Screen, duration, plain
+from snakemake_logger_plugin_gon.screen import TRAININGS, Job, Screen, duration, plain
 
 TARGET = "all"
 """Name of the rule that only gathers the others; it does nothing and is not shown."""
@@ -108,7 +108,7 @@ class LogHandler(LogHandlerBase):
             self.screen.say(f"Would run {counts(self._planned)}:", "bold")
         elif self._planned:
             self._say(f"To do: {counts(self._planned)} ({self._cores} at a time)", "bold")
-            self.screen.trainings = self._planned[TRAIN]
+            self.screen.trainings = sum(self._planned[rule] for rule in TRAININGS)
             if not self.common_settings.quiet:
                 self.screen.start()
 
@@ -122,7 +122,7 @@ class LogHandler(LogHandlerBase):
         title = fields["rule_msg"] or values or str(outputs[0])
         # With paths as seen from the current folder.
         reason = shorten(fields["reason"].replace(f"{os.getcwd()}/", ""), LONGEST_REASON, placeholder=" ...")
-        if rule == TRAIN:
+        if rule in TRAININGS:
             folder, epochs = outputs[0].parent, int(fields["wildcards"]["epochs"])
             earlier = [n for n in RunStore(folder.parent).recorded(folder.name) if n < epochs]
             if earlier and not outputs[0].exists():
@@ -141,7 +141,7 @@ class LogHandler(LogHandlerBase):
         job = self.screen.running.pop(jobid, None)
         if job is not None:
             outcome[job.rule] += 1
-            self.screen.trained += job.rule == TRAIN
+            self.screen.trained += job.rule in TRAININGS
         return job
 
     def _finish(self, jobid: int, at: float) -> None:
@@ -207,7 +207,7 @@ class LogHandler(LogHandlerBase):
 
 def counts(numbers: Mapping[str, int]) -> str:
     """Write numbers of jobs: `11 trainings, 3 notebooks, 1 report`."""
-    names = {"data": "data set", TRAIN: "training"}
+    names = {"data": "data set", **TRAININGS}
     return ", ".join(f"{n} {names.get(rule, rule)}{'s' if n > 1 else ''}" for rule, n in numbers.items())
 
 

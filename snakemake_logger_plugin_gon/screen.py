@@ -16,8 +16,8 @@ from rich.text import Text
 
 from gon.runs.progress import Progress, read_progress
 
-TRAIN = "train"
-"""Name of the rule that trains one run."""
+TRAININGS = {"train": "training", "repeat": "repetition"}
+"""Names of the rules that train one run, and what one of their jobs is called."""
 
 PLAIN_SECONDS = 15
 """Without a terminal, a training says how far it is this often; less often once it has taken long."""
@@ -53,7 +53,7 @@ class Job:
 
     def progress(self) -> Progress | None:
         """How far a training is; None before it says so, and for any other job."""
-        if self.rule != TRAIN:
+        if self.rule not in TRAININGS:
             return None
         progress = read_progress(self.outputs[0].parent / "progress.json")
         # The file of an earlier, interrupted training may still lie there.
