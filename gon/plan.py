@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gon.catalogue import ACTIVATIONS, DATASETS, MILESTONES
-from gon.claims.params import REFERENCE, Request
+from gon.claims.params import REFERENCE, Request, records_dir
 from gon.claims.study import Study
 from gon.files import PROJECT, make_folder, write_atomically
 from gon.processes import STOP_SIGNALS, child_environment
@@ -77,8 +77,15 @@ def tasks(study: Study) -> list[Task]:
     return sorted(found, key=lambda task: (task.stage, task.spec.seed, task.epochs))
 
 
-def is_done(task: Task, store: RunStore) -> bool:
-    """Whether a task's record, or that of a longer training of the same run, is in a store, and evaluated."""
+def is_done(task: Task, *stores: RunStore) -> bool:
+    """Whether a task's record, or that of a longer training of the same run, is in one of some stores.
+
+    With it are its evaluations, and those of the records before it.
+    """
+    return any(_holds(store, task) for store in stores)
+
+
+def _holds(store: RunStore, task: Task) -> bool:
     recorded = store.recorded(task.spec.digest)
     return any(epochs >= task.epochs for epochs in recorded) and all(
         store.evaluation_path(task.spec, epochs, name).exists()
@@ -129,7 +136,8 @@ def _cpu_seconds(epoch: Epoch) -> float:
 
 
 def print_plan(study: Study, store: RunStore) -> None:
-    """Print the tasks of a study, those of a line together."""
+    """Print the tasks of a study, those of a line together; what is in `records/` is finished."""
+    kept = RunStore(records_dir())
     costs = Costs([store, RunStore(REFERENCE)])
 
     def figures(group: Sequence[Task]) -> list[str]:
@@ -137,7 +145,7 @@ def print_plan(study: Study, store: RunStore) -> None:
         states, left = [0, 0, 0], 0.0
         for task in group:
             done = _epochs_done(task.spec, store)
-            state = 0 if is_done(task, store) else 1 if done > task.start else 2
+            state = 0 if is_done(task, store, kept) else 1 if done > task.start else 2
             states[state] += 1
             left += costs.hours(task, done) if state else 0.0
         return [*map(str, states), f"{left:.1f}", f"{sum(map(costs.hours, group)):.1f}"]
@@ -202,7 +210,7 @@ def train_plan(study: Study, store: RunStore, workers: int, device: str) -> int:
     study
         Budget and claims.
     store
-        Where the runs lie.
+        Where the runs lie. What is in `records/` is not trained again, unless a longer training needs it.
     workers
         Processes of one thread side by side.
     device
@@ -214,7 +222,7 @@ def train_plan(study: Study, store: RunStore, workers: int, device: str) -> int:
         Exit status: 0, 1 if a run failed, or 128 and the number of the signal that stopped it. When a run
         fails, the others are trained all the same.
     """
-    to_do = [task for task in tasks(study) if not is_done(task, store)]
+    to_do = [task for task in tasks(study) if not is_done(task, store, RunStore(records_dir()))]
     print(f"{len(to_do)} trainings to do, {workers} side by side; store: {store.root}", flush=True)
     os.nice(19)  # and so all that are started
     running: dict[int, tuple[Task, subprocess.Popen[bytes]]] = {}
