@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gon.catalogue import DATASETS, DEFAULT_BUDGET, EVALUATIONS, EXPLANATIONS
+from gon.catalogue import DATASETS, EVALUATIONS, EXPLANATIONS
 from gon.errors import GonError, UsageError
-from gon.options import Parser, cores, positive
+from gon.options import Parser, add_machine_options, add_run_options, add_study_options, positive
 from gon.processes import Stopped, end_with_parent, own_world, plain, say_no_more, stoppable
 from gon.runs.store import RunStore
 from gon.spec import RunSpec
@@ -76,8 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
         return command
 
     command = add("run", _run, "run everything that is missing, and write the report")
-    _add_study_options(command)
-    _add_machine_options(command)
+    add_study_options(command)
+    add_machine_options(command)
     command.add_argument("--no-check", action="store_true", help="train nothing to compare with the records")
     command.add_argument(
         "--from-scratch",
@@ -87,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("snakemake", nargs="*", metavar="-- OPTION", help="further options for Snakemake")
 
     command = add("plan", _plan, "show the runs that a budget asks for, in their order; train them")
-    _add_study_options(command)
+    add_study_options(command)
     what = command.add_mutually_exclusive_group()
     what.add_argument("--runs", action="store_true", help="list every run with the command that trains it")
     what.add_argument(
@@ -98,7 +98,11 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="copy finished runs, as reference records, to a folder"
     )
-    _add_machine_options(command)
+    add_machine_options(command)
+
+    command = add("status", _status, "show how far the runs are: done, under way, stopped, failed")
+    add_study_options(command)
+    command.add_argument("--json", action="store_true", help="as a list of runs, for programs")
 
     command = add("data", _data, "get and prepare the data sets")
     command.add_argument(
@@ -109,7 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     command = add("train", _train, "train one run, or continue it")
-    _add_run_options(command)
+    add_run_options(command)
     command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     command.add_argument(
         "--origin-pass", default="fast", help="fast (default), or reference: the plain form of the method"
@@ -125,7 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     command = add("evaluate", _evaluate, "evaluate a recorded run in a further way")
-    _add_run_options(command)
+    add_run_options(command)
     command.add_argument(
         "--evaluation",
         required=True,
@@ -142,7 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="a report's folder or archive; a signed file; or runs: the beginning of a run's name, a claim, "
         "or `deciding`, the first seed of what the report's first lines rest on (default: the budget's runs)",
     )
-    _add_study_options(command)
+    add_study_options(command)
     command.add_argument(
         "--store", type=Path, help="folder of runs to choose from, in place of the budget's runs"
     )
@@ -170,13 +174,13 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, help="decides which runs; drawn and printed if not given")
 
     command = add("notebook", _notebook, "execute the notebook of one claim, or an explanation")
-    _add_study_options(command)
+    add_study_options(command)
     command.add_argument("claim", help=f"name of the claim, or one of {', '.join(EXPLANATIONS)}")
     command.add_argument("--result", type=Path, help="folder for the claim's result")
     command.add_argument("--executed", type=Path, required=True, help="where to write the executed notebook")
 
     command = add("report", _report, "render claim results as page and PDF")
-    _add_study_options(command)
+    add_study_options(command)
     command.add_argument("results", type=Path, nargs="*", help="folders of claim results")
     command.add_argument("--notebooks", type=Path, nargs="*", default=[], help="executed notebooks")
     command.add_argument("--workflow", type=Path, help="the graph of rules, from snakemake --rulegraph")
@@ -200,45 +204,6 @@ def build_parser() -> argparse.ArgumentParser:
     for side in ("first", "second"):
         command.add_argument(side, help="folder of a report, or name of a budget")
     return parser
-
-
-def _add_study_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--budget", default=DEFAULT_BUDGET, help="reference (default), quick, standard, paper or smoke"
-    )
-    command.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="epochs=3, or CLAIM.PARAMETER=VALUE; may be given several times",
-    )
-
-
-def _add_machine_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--cores", type=cores, default="all", metavar="N", help="trainings side by side (default: all)"
-    )
-    command.add_argument("--device", default="cpu", help="train on the cpu (default) or on cuda")
-
-
-def _add_run_options(command: argparse.ArgumentParser) -> None:
-    """Options that name a run: its settings, its epochs, and where it lies."""
-    command.add_argument(
-        "--epochs", type=positive, required=True, help="epochs in all, those already trained included"
-    )
-    command.add_argument("--store", type=Path, required=True, help="folder of the runs")
-    for field in dataclasses.fields(RunSpec):
-        kind = int if field.default is None else type(field.default)
-        unset = "the model's present version" if field.name == "numerics" else "all"
-        command.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=kind,
-            default=field.default,
-            metavar=kind.__name__.upper(),
-            help=f"(default: {unset if field.default is None else field.default})",
-        )
 
 
 def _chosen_spec(options: argparse.Namespace) -> RunSpec:
@@ -286,6 +251,13 @@ def _plan(options: argparse.Namespace) -> int:
             print(f"    gon train {arguments} --store {shlex.quote(str(store.root))}")
     else:
         print_plan(study, store)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from gon.status import print_status
+
+    print_status(_study(options), as_json=options.json)
     return 0
 
 

@@ -15,7 +15,7 @@ LAYERS = (
     {"runs"},
     {"claims"},
     {"reporting"},
-    {"workflow", "plan", "verify", "diff", "options"},
+    {"workflow", "plan", "verify", "diff", "status", "options"},
     {"cli"},
 )
 """From the ground up; rooms of one layer know nothing of each other."""

@@ -259,7 +259,7 @@ def test_a_report_is_verified_from_its_archive_and_what_does_not_follow_from_its
     output = project.gon("verify", "report-smoke")
     (report / "report.zip.sig").unlink()
     assert "differs" not in output and "signature" in output and "valid" in output
-    assert re.search(r"all \d+ of the page follow from the records", output), output
+    assert re.search(r"all \d+ of the page follow from the records", re.sub(r"[│\s]+", " ", output)), output
     page = (report / "index.html").read_text()
     (report / "index.html").write_text(page.replace("SSE per image", "SSE per pixel", 1))
     output = project.gon("verify", "report-smoke", status=1)
@@ -309,6 +309,9 @@ def test_a_fourth_claim_needs_a_notebook_and_a_parameter_file_only(project: Proj
     assert "<script>alert(1)" not in project.page()
     assert "A fourth &lt;script&gt;alert(1)&lt;/script&gt; #claim $x$ `rm`" in project.page()
     (project.root / "params" / "claims" / "fourth.yaml").unlink()
+    (project.root / "notebooks" / "fourth.ipynb").unlink()
+    project.gon("run", "--budget", "smoke")
+    assert "A fourth" not in project.page()
 
 
 def test_a_notebook_that_fails_is_shown_as_failed_beside_the_others(project: Project) -> None:
@@ -337,10 +340,10 @@ def test_a_training_that_fails_fails_its_claims_only(project: Project) -> None:
     path, page = project.root / "gon" / "runs" / "train.py", project.page()
     original = path.read_text()
     broken = original.replace(
-        "    prepare_process()\n", "    prepare_process()\n    assert spec.inner_steps < 3\n", 1
+        "    prepare_process()\n", "    prepare_process()\n    assert spec.inner_steps < 4\n", 1
     )
     path.write_text(broken)
-    output = project.gon("run", "--budget", "smoke", "--set", "two_step.inner_steps=[1,2,3]", status=1)
+    output = project.gon("run", "--budget", "smoke", "--set", "two_step.inner_steps=[1,2,4]", status=1)
     path.write_text(original)
     assert "AssertionError" in output
     assert list(failed_claims(project)) == ["two_step"]
@@ -360,6 +363,8 @@ def test_a_run_that_diverges_is_recorded_and_shown_as_diverged(project: Project)
     section = BeautifulSoup(project.page(), "html.parser").find(id="claim-two_step")
     assert section is not None and "diverged in epoch 1, step " in section.get_text()
     assert "nan" not in section.get_text().lower().split()
+    project.gon("run", "--budget", "smoke")
+    assert "diverged in epoch" not in project.page()
 
 
 def test_a_record_cut_short_is_named_and_kept(project: Project) -> None:

@@ -50,7 +50,7 @@ def failures_of(study: Study, since: float) -> list[Failure]:
             continue
         for what, log in _logs(study, claim):
             if log.exists() and log.stat().st_mtime >= since:
-                error, lines = _end_of(log)
+                error, lines = end_of_log(log)
                 found.append(Failure(claim=claim.name, error=f"{what}: {error}", lines=lines, again=again))
                 break
     return found
@@ -100,7 +100,7 @@ def _logs(study: Study, claim: ClaimParams) -> Iterator[tuple[str, Path]]:
     yield "the notebook failed", logs / f"notebook-{claim.name}.log"
 
 
-def _end_of(log: Path) -> tuple[str, list[str]]:
+def end_of_log(log: Path) -> tuple[str, list[str]]:
     """What went wrong in one line, and the last lines of a log; without paths of this machine."""
     from rich.text import Text  # as wherever else a log is shown
 

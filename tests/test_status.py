@@ -1,0 +1,75 @@
+"""How a study that trains elsewhere is watched: under way, after a kill, failed, at its end."""
+
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_reference import study, train_all
+
+from gon.claims.study import Study
+from gon.runs.train import train
+from gon.status import RunStatus, print_status, status_of
+
+
+def until(holds: Callable[[list[RunStatus]], bool], plan: Study, seconds: float = 120) -> list[RunStatus]:
+    """Ask for the status until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds(runs := status_of(plan)):
+        assert time.monotonic() < deadline, runs
+        time.sleep(0.5)
+    return runs
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    monkeypatch.setenv("GON_RUNS_DIR", str(tmp_path / "runs"))
+    return study(tmp_path / "params")
+
+
+def test_runs_are_seen_under_way_stopped_and_done(
+    plan: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = plan.budget.run_store
+    assert {run.state for run in status_of(plan)} == {"to do"}
+    process = train_all(tmp_path / "params", store.root)
+    try:
+        # What is trained of an epoch is lost when it is killed.
+        runs = until(lambda runs: any(run.seconds_left is not None and run.epoch > 1 for run in runs), plan)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    at_work = next(run for run in runs if run.seconds_left is not None and run.epoch > 1)
+    assert at_work.state == "under way" and 1 < at_work.epoch < at_work.epochs
+    assert at_work.train_loss is not None and at_work.train_loss > 0
+    # What was trained is killed with its parent.
+    runs = until(lambda runs: all(run.state != "under way" for run in runs), plan)
+    assert "stopped" in {run.state for run in runs}
+    for planned in plan.plan():
+        train(planned.spec, planned.epochs, store, evaluations=planned.evaluations)
+    assert {(run.state, run.epoch == run.epochs) for run in status_of(plan)} == {("done", True)}
+    print_status(plan, as_json=False)
+    assert (
+        capsys.readouterr().out.splitlines()[-1].endswith("done, 0 under way, 0 failed, 0 stopped, 0 to do")
+    )
+
+
+def test_a_failure_is_shown_with_its_error_and_its_log(
+    plan: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GON_DATA_DIR", str(tmp_path / "empty"))
+    process = train_all(tmp_path / "params", plan.budget.run_store.root)
+    output, _ = process.communicate()
+    assert process.returncode == 1, output
+    capsys.readouterr()
+    print_status(plan, as_json=True)
+    runs = json.loads(capsys.readouterr().out)
+    assert Counter(run["state"] for run in runs) == {"failed": len(runs)}
+    for run in runs:
+        assert "mnist" in run["error"] and run["error"] in Path(run["log"]).read_text()
+    print_status(plan, as_json=False)
+    shown = capsys.readouterr().out
+    assert shown.count("failed  ") == shown.count("log: ") == len(runs) and runs[0]["log"] in shown
