@@ -272,9 +272,10 @@ def test_a_report_is_verified_from_its_archive_and_what_does_not_follow_from_its
     original = {path: path.read_bytes() for path in [notebook, *folder.rglob("*.*")]}
     result = read_result(folder)
     forged = next(m for m in result.measurements if m.recorded is None)
-    for entry in forged.values:
-        entry.value = 0.5
-    forged.value = 0.5
+    values = [entry.model_copy(update={"value": 0.5}) for entry in forged.values]
+    altered = forged.model_copy(update={"value": 0.5, "values": values})
+    measurements = [altered if m is forged else m for m in result.measurements]
+    result = result.model_copy(update={"measurements": measurements})
     for table in result.tables:
         numbers = frame_of(table.columns, table.rows, {m.name: m for m in result.measurements})
         (folder / table.csv).write_text(numbers.to_csv(index=False))
