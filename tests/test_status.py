@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from test_reference import study, train_all
 
-from gon.claims.study import Study
+from gon.claims.study import Study, load_study
 from gon.runs.train import train
 from gon.status import RunStatus, print_status, status_of
 
+pytestmark = pytest.mark.timeout(1200)
 
-def until(holds: Callable[[list[RunStatus]], bool], plan: Study, seconds: float = 120) -> list[RunStatus]:
+
+def until(holds: Callable[[list[RunStatus]], bool], plan: Study, seconds: float = 400) -> list[RunStatus]:
     """Ask for the status until something holds."""
     deadline = time.monotonic() + seconds
     while not holds(runs := status_of(plan)):
@@ -33,12 +35,16 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 def test_runs_are_seen_under_way_stopped_and_done(
     plan: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = plan.budget.run_store
+    store, claim = plan.budget.run_store, tmp_path / "params" / "claims" / "one.yaml"
     assert {run.state for run in status_of(plan)} == {"to do"}
+    # So that no run is at its end before it is killed.
+    text = claim.read_text()
+    claim.write_text(text.replace("epochs: 5", "epochs: 5000"))
+    longer = load_study("tiny", params=tmp_path / "params")
     process = train_all(tmp_path / "params", store.root)
     try:
         # What is trained of an epoch is lost when it is killed.
-        runs = until(lambda runs: any(run.seconds_left is not None and run.epoch > 1 for run in runs), plan)
+        runs = until(lambda runs: any(run.seconds_left is not None and run.epoch > 1 for run in runs), longer)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -46,8 +52,9 @@ def test_runs_are_seen_under_way_stopped_and_done(
     assert at_work.state == "under way" and 1 < at_work.epoch < at_work.epochs
     assert at_work.train_loss is not None and at_work.train_loss > 0
     # What was trained is killed with its parent.
-    runs = until(lambda runs: all(run.state != "under way" for run in runs), plan)
+    runs = until(lambda runs: all(run.state != "under way" for run in runs), longer)
     assert "stopped" in {run.state for run in runs}
+    claim.write_text(text)
     for planned in plan.plan():
         train(planned.spec, planned.epochs, store, evaluations=planned.evaluations)
     assert {(run.state, run.epoch == run.epochs) for run in status_of(plan)} == {("done", True)}
