@@ -4,7 +4,6 @@ Everything is read from the store and the logs, so that it may be asked on any m
 """
 
 import dataclasses
-import fcntl
 import json
 import time
 import typing
@@ -78,12 +77,7 @@ def _status(study: Study, planned: Request) -> RunStatus:
 
 
 def _is_at_work(store: RunStore, planned: Request, progress: Progress | None) -> bool:
-    try:
-        with (store.folder(planned.spec) / "lock").open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
+    if store.is_locked(planned.spec):
         return True
     finished = progress is not None and progress.step >= progress.steps
     return progress is not None and not finished and time.time() - progress.updated < FRESH_SECONDS

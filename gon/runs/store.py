@@ -340,3 +340,14 @@ class RunStore:
             fcntl.flock(stream, fcntl.LOCK_EX)
             clear_unfinished(folder)
             yield
+
+    def is_locked(self, spec: RunSpec) -> bool:
+        """Whether a process holds a run, as far as its lock can be seen from this machine."""
+        try:
+            with (self.folder(spec) / "lock").open("rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
