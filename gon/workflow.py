@@ -165,7 +165,7 @@ def _command(
         f"budget={budget.name}",
         f"overrides={overrides}",
         f"device={device}",
-        f"check={json.dumps(check)}",
+        f"check={check}",  # the engine reads True and False; "false" would be a text, and so true
     ]
     return [*command, *snakemake_options]
 
