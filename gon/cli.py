@@ -368,7 +368,7 @@ def _report(options: argparse.Namespace) -> int:
     from gon.claims.ledger import check_ledger
     from gon.claims.study import load_study
     from gon.files import PROJECT
-    from gon.reporting import build_report
+    from gon.reporting.build import build_report
     from gon.reporting.read import ReportParts, parts_of_report, study_of_report
 
     check_ledger(load_study().claims, PROJECT / "params")

@@ -18,7 +18,7 @@ from gon.claims.results import ClaimResult, read_result
 from gon.claims.rules import Rule, StructuralRule, ValueRule
 from gon.claims.study import Study, load_study
 from gon.files import PROJECT
-from gon.reporting import build_report
+from gon.reporting.build import build_report
 from gon.reporting.read import ReportParts, collect_report
 from gon.reporting.section import Section
 from gon.runs.record import Divergence, Epoch, RunRecord, Session

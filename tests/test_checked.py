@@ -12,7 +12,7 @@ from narrow import there
 from report_support import make_claim, runs_of, study_of
 
 from gon.errors import GonError
-from gon.reporting import build_report
+from gon.reporting.build import build_report
 from gon.reporting.checked import Checked, read_checked
 from gon.reporting.read import ReportParts
 from gon.runs.record import RunRecord

@@ -22,7 +22,7 @@ from gon.claims.measuring import frame_of
 from gon.claims.results import ClaimResult, write_result
 from gon.errors import GonError
 from gon.files import PROJECT
-from gon.reporting import build_report
+from gon.reporting.build import build_report
 from gon.reporting.read import ReportParts
 from gon.runs.store import RunStore
 

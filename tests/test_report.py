@@ -28,7 +28,7 @@ from gon.claims.rules import Compare, OrderingRule, Source
 from gon.claims.study import Study, load_study
 from gon.errors import GonError
 from gon.files import PROJECT
-from gon.reporting import build_report
+from gon.reporting.build import build_report
 from gon.reporting.read import ReportParts
 from gon.spec import RunSpec
 

@@ -4,7 +4,3 @@ One module per step: `collect` reads and checks the results, `describe` finds wh
 them, `prose` renders the text once for both targets, `notebook`, `page` and `print` make the files,
 and `build` puts them in place.
 """
-
-from gon.reporting.build import build_report
-
-__all__ = ["build_report"]
