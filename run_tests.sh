@@ -64,6 +64,15 @@ install_browser() {
     "$python" -m playwright install chromium
 }
 
+# For the tests of clusters, which are skipped where there is none.
+install_slurm() {
+    [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] || return 0
+    command -v slurmctld >/dev/null && command -v mariadbd >/dev/null && command -v slurmdbd >/dev/null && return 0
+    say "installing Slurm, for the tests of clusters"
+    apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+        slurmctld slurmd slurmdbd slurm-client munge mariadb-server-core mariadb-client-core
+}
+
 setup_environment requirements-dev.lock
 if [ -n "${CHROMIUM:-}" ]; then
     CHROMIUM=$(command -v "$CHROMIUM") || { say "CHROMIUM names no program that can be run" && exit 1; }
@@ -84,6 +93,7 @@ fi
 export OMP_NUM_THREADS=1
 
 if [ "${1:-}" = --long ]; then
+    install_slurm >/dev/null || say "no Slurm could be installed: the tests of clusters are skipped"
     exec "$python" -m pytest -m long "${@:2}"
 fi
 if [ $# -gt 0 ]; then

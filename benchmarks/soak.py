@@ -5,10 +5,12 @@ moment, kills, terminates, hangs up or interrupts it, one of its processes or al
 terminal. Then it starts the same command again, until that comes to its end. What it left must be what an
 undisturbed command leaves: the losses of every step, the weights and the chains of all records, and the page,
 byte for byte as made from those records without any kill. Nothing may be left running, and no start may need
-help. Linux only.
+help. With `--slurm`, trainings are jobs of a real Slurm of two nodes on loopback, and jobs and nodes are lost
+as well. Linux only.
 """
 
 import argparse
+import contextlib
 import fcntl
 import os
 import pty
@@ -29,6 +31,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 
 from project import Project  # noqa: E402
+from slurm import NODES, Slurm, missing, running_slurm  # noqa: E402
 
 from gon.runs.checkpoint import load_tensors  # noqa: E402
 from gon.runs.store import RunStore, read_record  # noqa: E402
@@ -36,21 +39,32 @@ from gon.runs.store import RunStore, read_record  # noqa: E402
 STATUS = {"terminate": 143, "hang up": 129, "interrupt": 130}
 """Exit status of a command that is told to stop."""
 KINDS = (*STATUS, "close the terminal", "kill", "kill everything", "kill a part", "terminate a part")
+OF_JOBS = ("kill a job", "cancel a job", "requeue a job", "kill a node")
+"""What is done to Slurm, and the command has to bear."""
 LONGEST = 120.0
 """Seconds within which all processes must have ended; far more than they need on a machine that is busy."""
 
 
 class Command:
-    """`./run_all.sh --budget smoke` in a terminal of its own."""
+    """`./run_all.sh --budget smoke` in a terminal of its own.
 
-    def __init__(self, project: Project) -> None:
-        self.project, self.output = project, ""
+    Parameters
+    ----------
+    project
+        The copy that it is of.
+    slurm
+        Where it trains; None for this machine.
+    """
+
+    def __init__(self, project: Project, slurm: Slurm | None = None) -> None:
+        self.project, self.output, self.slurm = project, "", slurm
         self._master, slave = pty.openpty()
         environment = {
             k: v for k, v in project.environment.items() if k not in ("VIRTUAL_ENV", "CONDA_PREFIX")
         }
         self.process = subprocess.Popen(
-            [project.root / "run_all.sh", "--budget", "smoke", "--cores", "2"],
+            [project.root / "run_all.sh", "--budget", "smoke", "--cores", "2"]
+            + (["--profile", "slurm"] if slurm else []),
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -72,6 +86,8 @@ class Command:
     def do(self, kind: str, chance: random.Random) -> str:
         """Disturb it; returns what was done in words."""
         parts = self.project.processes()
+        if self.slurm and kind in OF_JOBS:
+            return f"{kind}: {_disturb(self.slurm, kind, chance)}"
         if kind == "interrupt":
             os.write(self._master, b"\x03")  # as Ctrl-C does
         elif kind == "close the terminal":
@@ -98,6 +114,28 @@ class Command:
         return status
 
 
+def _disturb(slurm: Slurm, kind: str, chance: random.Random) -> str:
+    """Lose a job or a node; returns which, or that there was none."""
+    if kind == "kill a node":
+        node = chance.choice(list(NODES))
+        slurm.kill_node(node)
+        slurm.start_node(node)
+        return node
+    if not (jobs := sorted(job for job, (state, _) in slurm.jobs().items() if state == "RUNNING")):
+        return "none is at work"
+    job = chance.choice(jobs)
+    how = {
+        "kill a job": ["scancel", "--full", "--signal", "KILL"],
+        "cancel a job": ["scancel"],
+        "requeue a job": ["scontrol", "requeue"],
+    }[kind]
+    try:
+        slurm.ask(*how, job)
+    except subprocess.CalledProcessError:  # it has ended just now
+        return f"{job}, too late"
+    return job
+
+
 def _send(process: int, number: signal.Signals) -> None:
     try:
         os.kill(process, number)
@@ -119,7 +157,9 @@ def copy_of_project(folder: Path, claims: Sequence[str]) -> Project:
     return project
 
 
-def soak(folder: Path, kills: int, seed: int, claims: Sequence[str] = ("two_step",)) -> list[str]:
+def soak(
+    folder: Path, kills: int, seed: int, claims: Sequence[str] = ("two_step",), slurm: Slurm | None = None
+) -> list[str]:
     """Disturb a command until it was done so many times; returns what went wrong.
 
     Parameters
@@ -132,6 +172,8 @@ def soak(folder: Path, kills: int, seed: int, claims: Sequence[str] = ("two_step
         Decides what is done when.
     claims
         Those that the copies have.
+    slurm
+        Where it trains, and what is disturbed too; None for this machine.
     """
     chance = random.Random(seed)
     undisturbed = copy_of_project(folder / "undisturbed", claims)
@@ -142,12 +184,14 @@ def soak(folder: Path, kills: int, seed: int, claims: Sequence[str] = ("two_step
     wrong: list[str] = []
     done: Counter[str] = Counter()
     kinds: list[str] = []
+    possible = KINDS + (OF_JOBS if slurm else ())
     while True:
-        command, kind = Command(project), ""
-        if done.total() < kills:
-            kinds = kinds or chance.sample(KINDS, len(KINDS))
+        command, kind = Command(project, slurm), ""
+        while done.total() < kills and (not kind or kind in OF_JOBS):
+            kinds = kinds or chance.sample(possible, len(possible))
             try:
                 command.process.wait(chance.uniform(0.2, 0.8 * seconds))
+                break
             except subprocess.TimeoutExpired:
                 kind = kinds.pop()
                 said = command.do(kind, chance)
@@ -155,7 +199,8 @@ def soak(folder: Path, kills: int, seed: int, claims: Sequence[str] = ("two_step
                 print(f"{done.total():4}  {said}", flush=True)
         status = command.end()
         before = len(wrong)
-        wrong += _left_running(project, kind)
+        # A command that was killed cannot cancel its jobs; the next one does.
+        wrong += _left_running(project, kind, with_jobs=kind in STATUS)
         # Or by the signal itself, before Python hears signals and after: the same number to a shell.
         if kind in STATUS and status not in (STATUS[kind], 128 - STATUS[kind], 0):
             wrong.append(f"{kind}: exit status {status}: {command.output[-2000:]}")
@@ -176,9 +221,9 @@ def soak(folder: Path, kills: int, seed: int, claims: Sequence[str] = ("two_step
     return wrong
 
 
-def _left_running(project: Project, kind: str) -> list[str]:
+def _left_running(project: Project, kind: str, with_jobs: bool) -> list[str]:
     until = time.monotonic() + LONGEST
-    while left := project.processes():
+    while left := {p: name for p, name in project.processes().items() if with_jobs or not _is_of_a_job(p)}:
         if time.monotonic() > until:
             for process in left:
                 _send(process, signal.SIGKILL)
@@ -187,7 +232,16 @@ def _left_running(project: Project, kind: str) -> list[str]:
     return []
 
 
-def differences(project: Project, undisturbed: Project, folder: Path, claims: Sequence[str]) -> list[str]:
+def _is_of_a_job(process: int) -> bool:
+    try:
+        return b"SLURM_JOB_ID=" in Path(f"/proc/{process}/environ").read_bytes()
+    except OSError:  # it has ended
+        return True
+
+
+def differences(
+    project: Project, undisturbed: Project, folder: Path, claims: Sequence[str], changes: Sequence[str] = ()
+) -> list[str]:
     """What of a project's records and page is not as an undisturbed command leaves it."""
     found = []
     stores = [RunStore(each.root / "runs" / "smoke") for each in (project, undisturbed)]
@@ -213,7 +267,7 @@ def differences(project: Project, undisturbed: Project, folder: Path, claims: Se
     shutil.rmtree(folder, ignore_errors=True)
     again = Project(folder, tuple(claims))
     shutil.copytree(project.root / "runs", folder / "runs")
-    again.gon("run", "--budget", "smoke", "--cores", "2")
+    again.gon("run", "--budget", "smoke", "--cores", "2", *changes)
     if project.page() != again.page():
         found.append("index.html: differs")
     left = [path for path in project.root.rglob("*.unfinished")]
@@ -227,9 +281,13 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=200, help="how many times (default: 200)")
     parser.add_argument("--seed", type=int, default=0, help="decides what is done when (default: 0)")
+    parser.add_argument("--slurm", action="store_true", help="train by a Slurm that is started for it")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        wrong = soak(Path(folder), options.kills, options.seed)
+    if options.slurm and (why := missing()):
+        parser.error(f"--slurm: {why}")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        slurm = stack.enter_context(running_slurm(accounting=False)) if options.slurm else None
+        wrong = soak(Path(folder), options.kills, options.seed, slurm=slurm)
     print("\n".join(wrong) or f"{options.kills} kills: records, page and processes as without them")
     return 1 if wrong else 0
 

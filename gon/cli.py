@@ -84,6 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="use no reference records: train all that is asked for",
     )
+    command.add_argument(
+        "--profile", metavar="NAME", help="train on a cluster: slurm, or another of workflow/profiles"
+    )
     command.add_argument("snakemake", nargs="*", metavar="-- OPTION", help="further options for Snakemake")
 
     command = add("plan", _plan, "show the runs that a budget asks for, in their order; train them")
@@ -226,7 +229,14 @@ def _run(options: argparse.Namespace) -> int:
     if options.from_scratch:
         os.environ["GON_RECORDS_DIR"] = os.devnull  # of what is started from here too
     check = not options.no_check
-    return run(_study(options), options.cores, options.device, options.snakemake, check=check)
+    return run(
+        _study(options),
+        options.cores,
+        options.device,
+        options.snakemake,
+        check=check,
+        profile=options.profile,
+    )
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from gon import cluster
 from gon.catalogue import DATASETS, EXPLANATIONS
 from gon.claims.execution import check_parameters
 from gon.claims.failures import failures_of, is_partial, keep_failure, result_folder
@@ -25,7 +26,13 @@ from gon.reporting.checked import CHECKED, Checked, checked_words, read_checked
 
 
 def run(
-    study: Study, cores: int, device: str, snakemake_options: Sequence[str], *, check: bool = True
+    study: Study,
+    cores: int,
+    device: str,
+    snakemake_options: Sequence[str],
+    *,
+    check: bool = True,
+    profile: str | None = None,
 ) -> int:
     """Run what is missing of a study, and write its report.
 
@@ -42,6 +49,8 @@ def run(
     check
         Whether to compare what is trained here with the reference records; where a budget's runs come from
         these, the first epoch of those that decide is trained for it.
+    profile
+        Which of `workflow/profiles/` says where trainings run; None for this machine.
 
     Returns
     -------
@@ -62,16 +71,16 @@ def run(
         )
     with _alone() as lock:
         own_temporary_folder()
-        return _run(study, cores, device, snakemake_options, lock, check)
+        if profile is not None and (jobs := cluster.cancel_left_over(profile)):
+            print(f"cancelled what a killed engine had submitted: job {', '.join(jobs)}", flush=True)
+        if profile is None and device != "cpu":  # torch is only loaded to ask for what is not always there
+            from gon.runs.process import require_device
+
+            require_device(device)
+        return _run(study, _command(study, cores, device, check, profile), snakemake_options, lock)
 
 
-def _run(
-    study: Study, cores: int, device: str, snakemake_options: Sequence[str], lock: int, check: bool
-) -> int:
-    if device != "cpu":  # torch is only loaded to ask for what is not always there
-        from gon.runs.process import require_device
-
-        require_device(device)
+def _run(study: Study, command: Sequence[str], snakemake_options: Sequence[str], lock: int) -> int:
     plan, store, budget = study.plan(), study.budget.run_store, study.budget
     for claim in study.claims:
         check_parameters(claim)
@@ -92,7 +101,7 @@ def _run(
     print(runs, flush=True)
     page = PROJECT / budget.report / "index.html"
     before, started = _version(page), time.time()
-    status = run_tree(_command(study, cores, device, snakemake_options, check), lock)
+    status = run_tree([*command, *snakemake_options], lock)
     if status == 1 and not {option.partition("=")[0] for option in snakemake_options} & _IN_PART:
         _report_the_rest(study, started, lock)
     # What goes to Snakemake may ask for other things than a report.
@@ -143,13 +152,15 @@ def _version(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
 
 
-def _command(
-    study: Study, cores: int, device: str, snakemake_options: Sequence[str], check: bool
-) -> list[str]:
+def _command(study: Study, cores: int, device: str, check: bool, profile: str | None) -> list[str]:
     """How Snakemake is started."""
     budget = study.budget
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "Snakefile")]
-    command += ["--directory", str(PROJECT), "--cores", str(cores), "--logger", "gon"]
+    command += ["--directory", str(PROJECT), "--logger", "gon"]
+    if profile is None:
+        command += ["--cores", str(cores)]
+    else:
+        command += [*cluster.options(profile), "--local-cores", str(cores)]
     # What does not depend on a job that failed is made all the same.
     command.append("--keep-going")
     if is_partial(study):
@@ -160,14 +171,9 @@ def _command(
     # determines a run is in its digest, and what a page depends on is among its rule's inputs.
     command += ["--rerun-triggers", "mtime", "input", "params"]
     overrides = json.dumps(budget.overrides)
-    command += [
-        "--config",
-        f"budget={budget.name}",
-        f"overrides={overrides}",
-        f"device={device}",
-        f"check={check}",  # the engine reads True and False; "false" would be a text, and so true
-    ]
-    return [*command, *snakemake_options]
+    command += ["--config", f"budget={budget.name}", f"overrides={overrides}", f"device={device}"]
+    command.append(f"check={check}")  # the engine reads True and False; "false" would be a text, and so true
+    return command if profile is None else [*command, f"profile={profile}"]
 
 
 @contextlib.contextmanager

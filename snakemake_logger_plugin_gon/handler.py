@@ -27,13 +27,22 @@ LOG_LINES = 12
 """So many of a failed job's last lines are shown, where its error stands."""
 
 # What Snakemake says while it runs and a person wants to know; all of it is in its log file.
-_NEWS = ("Nothing to be done", "This was a dry-run", "Trying to restart job")
+_NEWS = ("Nothing to be done", "This was a dry-run")
 _STOPPING = ("Terminating processes on user request", "Will exit after finishing currently running jobs")
-_CHATTER = ("Assuming unrestricted shared filesystem usage", "Building DAG of jobs")
+_CHATTER = ("Assuming unrestricted shared filesystem usage", "Building DAG of jobs", "Using profile")
+# Slurm's default account is what is wanted where none is given.
+_NO_TROUBLE = (
+    "No SLURM account given",
+    "No account was given",
+    "Unable to guess SLURM",
+    "Guessed SLURM account",
+    "MinJobAge",
+)
 # Errors that sum up what was said before, and a job's command that failed: its own event follows.
 _SUMMARY_ERRORS = ("Exiting because a job execution failed", "WorkflowError:\nAt least one job did not")
 _COMMAND_ERROR = "RuleException:\nCalledProcessError in "
 _KILLED = re.compile(r"died with <Signals\.SIGINT|exit status 130\b")
+_RESTART = re.compile(r"Trying to restart job (\S+)\.$")
 _OUTPUT_ERROR = re.compile(r"^Job (\d+) completed successfully, but some output files", re.MULTILINE)
 _KEPT = "What is finished is kept; the same command continues from there."
 
@@ -59,6 +68,12 @@ class LogHandler(LogHandlerBase):
         self._running = False
         self._interrupted = False
         self._command_error = ""
+        self._on_cluster = False
+        # Jobs that failed, of which the engine may still say that it starts them again; those of a group,
+        # which it then calls by a name that no other event has, in their order.
+        self._failing: dict[str, list[Job]] = {}
+        self._failing_groups: list[list[Job]] = []
+        self._in_group: set[int] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take in one record; it runs in a thread of Snakemake's, one record at a time."""
@@ -79,13 +94,17 @@ class LogHandler(LogHandlerBase):
             case LogEvent.WORKFLOW_STARTED:
                 self._running = True
             case LogEvent.RESOURCES_INFO:
-                self._cores = fields.get("cores") or self._cores
+                self._cores = fields.get("cores") or fields.get("nodes") or self._cores
+                self._on_cluster |= fields.get("nodes") is not None
             case LogEvent.RUN_INFO:
                 self._plan(fields["stats"])
             case LogEvent.JOB_INFO:
                 self._start(fields)
             case LogEvent.JOB_FINISHED:
                 self._finish(fields["job_id"], record.created)
+            case LogEvent.GROUP_ERROR:
+                self._failing_groups.append([])
+                self._in_group = {error["jobid"] for error in fields["job_error_info"]}
             case LogEvent.JOB_ERROR:
                 self._fail(fields["jobid"], record.created)
             case LogEvent.ERROR | None if record.levelno >= logging.WARNING:
@@ -159,6 +178,13 @@ class LogHandler(LogHandlerBase):
         # Ctrl-C ends the jobs as well; that they end is no news.
         if job is None or self._interrupted or _KILLED.search(reported):
             return
+        if jobid in self._in_group:
+            self._failing_groups[-1].append(job)
+        else:
+            self._failing[str(jobid)] = [job]
+        if self._on_cluster and not any(line.startswith("error: ") for log in job.logs for line in tail(log)):
+            self._say_ended(job, at)
+            return
         self.screen.say(
             f"FAILED  {job.rule:<8}  {job.title}, after {duration(at - job.started)}:", "bold red"
         )
@@ -172,11 +198,30 @@ class LogHandler(LogHandlerBase):
             under_way = counts(Counter(other.rule for other in self.screen.running.values()))
             self._say(f"        Still under way: {under_way}")
 
+    def _say_ended(self, job: Job, at: float) -> None:
+        """Say that a cluster's job is over and its training is not: its time ended, or its node was lost."""
+        if job.outputs[0].exists():
+            return  # of a group: it is done, others are not
+        lines = [line for log in job.logs for line in tail(log)]
+        warned = any(line.startswith("stopped; ") for line in lines[:-1])  # and says last where it is
+        where = f" ({lines[-1].removeprefix(f'{job.title}: ')})" if warned else ""
+        after = duration(at - job.started)
+        text = f"{job.title}, after {after}: its job did, and another one goes on{where}"
+        self._say(f"ended   {job.rule:<8}  {text}", "yellow")
+
+    def _restart(self, jobid: str) -> None:
+        """What failed is started again, and is not counted as failed."""
+        jobs = self._failing.pop(jobid, None) or (self._failing_groups and self._failing_groups.pop(0)) or []
+        for job in jobs:
+            self._failed[job.rule] -= 1
+            self.screen.trained -= job.rule in TRAININGS
+        self._failed = +self._failed
+
     def _trouble(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         if message.startswith(_COMMAND_ERROR):
             self._command_error = message
-        elif not message.startswith(_SUMMARY_ERRORS):
+        elif not message.startswith((*_SUMMARY_ERRORS, *_NO_TROUBLE)):
             if missing := _OUTPUT_ERROR.search(message):
                 self._end(int(missing[1]), self._failed)
             self.screen.say(message, "red" if record.levelno >= logging.ERROR else "yellow")
@@ -187,6 +232,8 @@ class LogHandler(LogHandlerBase):
                 self.screen.stop()
                 self.screen.say(message, "yellow")
             self._interrupted = True
+        elif restarted := _RESTART.match(message):
+            self._restart(restarted[1])
         elif message.startswith("Complete log(s): "):
             self._conclude(message.removeprefix("Complete log(s): "))
         # Not an execution but an errand, such as --unlock: its answer is what the person wants.

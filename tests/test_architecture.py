@@ -15,7 +15,9 @@ LAYERS = (
     {"runs"},
     {"claims"},
     {"reporting"},
-    {"workflow", "plan", "verify", "diff", "status", "options"},
+    {"plan", "verify", "diff", "status", "options"},
+    {"cluster"},
+    {"workflow"},
     {"cli"},
 )
 """From the ground up; rooms of one layer know nothing of each other."""
