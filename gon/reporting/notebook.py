@@ -56,22 +56,26 @@ def render_notebook(notebook: NotebookNode, path: Path, section: Section | None,
         budget = f"{counted(report.budget.epochs, 'epoch')} (budget “{report.budget.name}”)"
         page |= {"title": section.title, "anchor": section.anchor, "byline": f"{executed}: {budget}."}
     # What papermill injected stands for the cell whose defaults it replaces.
-    replaced = any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
+    tags = [cell.metadata.get("tags", []) for cell in notebook.cells]
+    if any("injected-parameters" in of_cell for of_cell in tags):
+        shown = [cell for cell, own in zip(notebook.cells, tags, strict=True) if "parameters" not in own]
+        notebook = NotebookNode({**notebook, "cells": shown})
+    html, _ = _exporter().from_notebook_node(notebook, resources={"page": page})
+    return str(html)
+
+
+@functools.cache  # it compiles its templates, which are the same for all notebooks
+def _exporter() -> HTMLExporter:
     templates = str(PROJECT / "templates")
-    exporter = HTMLExporter(
+    return HTMLExporter(
         template_name="notebook",
         extra_template_basedirs=[templates],
         extra_template_paths=[templates],
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         filters={"markdown2html": _markdown, "tables": _tables, "sanitised": sanitised},
-        config=Config(
-            TagRemovePreprocessor={"enabled": replaced, "remove_cell_tags": {"parameters"}},
-            NbConvertBase={"display_data_priority": _SHOWN},
-        ),
+        config=Config(NbConvertBase={"display_data_priority": _SHOWN}),
     )
-    html, _ = exporter.from_notebook_node(notebook, resources={"page": page})
-    return str(html)
 
 
 _SVG = "image/svg+xml"
@@ -90,7 +94,9 @@ def _markdown(text: str) -> str:
     """Markdown as HTML: formulas as MathML, since the page has no script to set them, and no ids."""
     try:
         options = ["--mathml", "--shift-heading-level-by=1"]
-        html = str(pypandoc.convert_text(text, "html5", "markdown-auto_identifiers", options))
+        source = "markdown-auto_identifiers"
+        # To verify the names of formats would start pandoc twice more.
+        html = str(pypandoc.convert_text(text, "html5", source, options, verify_format=False))
     except RuntimeError as error:
         raise GonError(f"a notebook's text could not be converted ({error})") from error
     # On a phone it scrolls, and what scrolls must be reachable by keyboard.
