@@ -223,7 +223,7 @@ def soak(
 
 def _left_running(project: Project, kind: str, with_jobs: bool) -> list[str]:
     until = time.monotonic() + LONGEST
-    while left := {p: name for p, name in project.processes().items() if with_jobs or not _is_of_a_job(p)}:
+    while left := {p: name for p, name in project.processes().items() if with_jobs or not is_of_a_job(p)}:
         if time.monotonic() > until:
             for process in left:
                 _send(process, signal.SIGKILL)
@@ -232,10 +232,11 @@ def _left_running(project: Project, kind: str, with_jobs: bool) -> list[str]:
     return []
 
 
-def _is_of_a_job(process: int) -> bool:
+def is_of_a_job(process: int) -> bool:
+    """Whether a process is of a job of Slurm, or has ended."""
     try:
         return b"SLURM_JOB_ID=" in Path(f"/proc/{process}/environ").read_bytes()
-    except OSError:  # it has ended
+    except OSError:
         return True
 
 

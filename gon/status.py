@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gon.claims.failures import end_of_log
+from gon.claims.failures import end_of_log, is_failure
 from gon.claims.formats import duration
 from gon.claims.params import Request
 from gon.claims.study import Study
@@ -93,10 +93,9 @@ def _seconds_left(progress: Progress, epochs: int) -> float | None:
 
 def _error_in(log: Path, since: float) -> str | None:
     """What a training said when it failed; None if it did not, or was taken up again since."""
-    if not log.exists() or log.stat().st_mtime < since:
+    if not is_failure(log) or log.stat().st_mtime < since:
         return None
-    error, lines = end_of_log(log)
-    return None if any(line.startswith("stopped; ") for line in [error, *lines]) else error
+    return end_of_log(log)[0]
 
 
 def print_status(study: Study, *, as_json: bool) -> None:

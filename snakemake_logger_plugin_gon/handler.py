@@ -14,6 +14,7 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from gon.claims.failures import is_failure
 from gon.runs.store import RunStore
 from snakemake_logger_plugin_gon.screen import TRAININGS, Job, Screen, duration, plain
 
@@ -182,7 +183,7 @@ class LogHandler(LogHandlerBase):
             self._failing_groups[-1].append(job)
         else:
             self._failing[str(jobid)] = [job]
-        if self._on_cluster and not any(line.startswith("error: ") for log in job.logs for line in tail(log)):
+        if self._on_cluster and not any(is_failure(log) for log in job.logs):
             self._say_ended(job, at)
             return
         self.screen.say(
@@ -221,7 +222,7 @@ class LogHandler(LogHandlerBase):
         message = record.getMessage()
         if message.startswith(_COMMAND_ERROR):
             self._command_error = message
-        elif not message.startswith((*_SUMMARY_ERRORS, *_NO_TROUBLE)):
+        elif not message.startswith((*_SUMMARY_ERRORS, *_NO_TROUBLE)) and not self._interrupted:
             if missing := _OUTPUT_ERROR.search(message):
                 self._end(int(missing[1]), self._failed)
             self.screen.say(message, "red" if record.levelno >= logging.ERROR else "yellow")

@@ -87,10 +87,8 @@ class Slurm:
         self.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
 
     def stop(self) -> None:
-        with contextlib.suppress(subprocess.CalledProcessError):
-            self.ask("scancel", "--user", "root", "--signal", "KILL")
-            self.ask("scancel", "--user", "root")
-            until(lambda: not self.jobs())
+        with contextlib.suppress(subprocess.CalledProcessError, AssertionError):  # it did not start
+            self.clear()
         for daemon in reversed(self._daemons.values()):
             daemon.send_signal(signal.SIGTERM)
             try:
@@ -100,6 +98,11 @@ class Slurm:
                 daemon.wait()
         for name in ("slurm.conf", "slurmdbd.conf"):
             (ETC / name).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Cancel whatever there is."""
+        self.ask("scancel", "--user", "root")
+        until(lambda: not self.jobs())
 
     def jobs(self) -> dict[str, tuple[str, str]]:
         """State and node of the jobs that are not over, by number."""

@@ -22,7 +22,7 @@ from gon.files import PROJECT
 from gon.runs.progress import read_progress
 
 sys.path.append(str(PROJECT / "benchmarks"))
-from soak import differences  # noqa: E402
+from soak import differences, is_of_a_job  # noqa: E402
 
 CLAIMS = ("two_step",)
 EPOCHS = 40
@@ -101,11 +101,18 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["unaccounted", "accounted"])
-def slurm(request: pytest.FixtureRequest) -> Iterator[Slurm]:
+def running(request: pytest.FixtureRequest) -> Iterator[Slurm]:
     if why := missing() or (request.param and missing_accounting()):
         pytest.skip(why)
     with running_slurm(request.param) as slurm:
         yield slurm
+
+
+@pytest.fixture
+def slurm(running: Slurm) -> Iterator[Slurm]:
+    """The cluster, which each test finds empty."""
+    yield running
+    running.clear()
 
 
 class Command:
@@ -143,7 +150,7 @@ def trained(project: Project) -> int:
     return sum(progress.step for path in files if (progress := read_progress(path)) is not None)
 
 
-def running(slurm: Slurm) -> dict[str, str]:
+def at_work(slurm: Slurm) -> dict[str, str]:
     """Nodes of the jobs at work."""
     return {job: node for job, (state, node) in slurm.jobs().items() if state == "RUNNING"}
 
@@ -156,13 +163,13 @@ def test_a_lost_job_and_a_lost_node_change_nothing(
     """Each run in a job of its own, so that both nodes are at work."""
     project = Project(tmp_path / "project", CLAIMS)
     with Command(project, GON_WALL_MINUTES="30") as command:
-        until(lambda: len(running(slurm)) == 2 and trained(project) > 0, 300)
-        job = next(iter(running(slurm)))
+        until(lambda: len(at_work(slurm)) == 2 and trained(project) > 0, 300)
+        job = next(iter(at_work(slurm)))
         slurm.ask("scancel", "--full", "--signal", "KILL", job)
-        until(lambda: job not in running(slurm) and len(running(slurm)) == 2, 300)
-        lost = next(job for job, node in running(slurm).items() if node == "n2")
+        until(lambda: job not in at_work(slurm) and len(at_work(slurm)) == 2, 300)
+        lost = next(job for job, node in at_work(slurm).items() if node == "n2")
         slurm.kill_node("n2")
-        until(lambda: running(slurm).get(lost) != "n2", 120)
+        until(lambda: at_work(slurm).get(lost) != "n2", 120)
         slurm.start_node("n2")
         status, output = command.end()
     assert status == 0, output
@@ -179,7 +186,7 @@ def test_a_job_whose_time_ends_saves_and_another_goes_on(
     project = Project(tmp_path / "project", CLAIMS)
     with Command(project, GON_WALL_MINUTES="30") as command:
         until(lambda: trained(project) > 20, 300)
-        slurm.ask("scontrol", "update", f"JobId={min(running(slurm))}", "TimeLimit=2")
+        slurm.ask("scontrol", "update", f"JobId={min(at_work(slurm))}", "TimeLimit=2")
         status, output = command.end()
     assert status == 0, output
     (where,) = re.findall(r"^ended +train .*, and another one goes on \((.+)\)$", output, re.MULTILINE)
@@ -195,11 +202,11 @@ def test_a_killed_engine_leaves_jobs_that_the_next_one_replaces(
 ) -> None:
     project = Project(tmp_path / "project", CLAIMS)
     with Command(project) as command:
-        until(lambda: running(slurm) and trained(project) > 0, 300)
+        until(lambda: at_work(slurm) and trained(project) > 0, 300)
         left = set(slurm.jobs())
         assert len(left) == 1, "two short runs share a job"
         for process in (command.process.pid, *project.processes()):
-            if "SLURM_JOB_ID" not in Path(f"/proc/{process}/environ").read_text():
+            if not is_of_a_job(process):
                 os.kill(process, signal.SIGKILL)
         command.end()
     assert set(slurm.jobs()) == left
@@ -215,7 +222,7 @@ def test_a_killed_engine_leaves_jobs_that_the_next_one_replaces(
 def test_a_stopped_command_cancels_its_jobs(slurm: Slurm, tmp_path: Path, number: signal.Signals) -> None:
     project = Project(tmp_path / "project", CLAIMS)
     with Command(project) as command:
-        until(lambda: running(slurm) and trained(project) > 0, 300)
+        until(lambda: at_work(slurm) and trained(project) > 0, 300)
         command.process.send_signal(number)
         status, output = command.end()
     assert status == 128 + number, output

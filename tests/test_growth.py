@@ -47,6 +47,7 @@ def test_the_page_of_the_whole_reference_plan_is_light_and_short(tmp_path: Path)
         check_size(browser, page)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_smallest_case_is_measured_from_plan_to_archive(tmp_path: Path) -> None:
     script = [sys.executable, str(PROJECT / "benchmarks" / "growth.py"), "--small", "--output", str(tmp_path)]

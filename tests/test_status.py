@@ -80,3 +80,15 @@ def test_a_failure_is_shown_with_its_error_and_its_log(
     print_status(plan, as_json=False)
     shown = capsys.readouterr().out
     assert shown.count("failed  ") == shown.count("log: ") == len(runs) and runs[0]["log"] in shown
+
+
+def test_a_stage_that_is_done_and_a_training_that_was_killed_are_no_failures(plan: Study) -> None:
+    """A log ends in what the training said last, which is an error only where it says so."""
+    first, second, *_ = plan.plan()
+    store = plan.budget.run_store
+    train(first.spec, 1, store)
+    for planned, said in ((first, "label: after epoch 1 training loss 2\n"), (second, "")):
+        store.folder(planned.spec).mkdir(parents=True, exist_ok=True)
+        (store.folder(planned.spec) / "train.log").write_text(said)
+    states = {run.digest: run.state for run in status_of(plan)}
+    assert (states[first.spec.digest], states[second.spec.digest]) == ("stopped", "to do")

@@ -1,5 +1,6 @@
 """Claims that could not be finished: which of a study, why, and how the report comes to know it."""
 
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,12 @@ def end_of_log(log: Path) -> tuple[str, list[str]]:
     else:
         error = lines[-1] if lines else "it was killed, and printed nothing"
     return error[:_LINE].rstrip(".:"), [line[:_LINE] for line in lines[-_LINES:]]
+
+
+def is_failure(log: Path) -> bool:
+    """Whether a log is that of a command that failed, and was not stopped or killed."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    return re.search(r"^(error: |Traceback \(most recent call last\))", text, re.MULTILINE) is not None
 
 
 def result_folder(study: Study, claim: str) -> Path:
