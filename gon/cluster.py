@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from gon.claims.params import REFERENCE, Budget, Request
+from gon.claims.params import REFERENCE, Request
 from gon.errors import UsageError
 from gon.files import PROJECT
 from gon.plan import Costs
@@ -64,15 +64,13 @@ def wall_minutes() -> int:
 class Jobs:
     """The jobs of a plan's trainings.
 
-    They depend on the plan and on what runs cost, not on which of them are there: the engine asks again
-    inside each job, and has to get the same answer.
+    They depend on the plan and on what the reference records cost, not on the store: the engine asks again
+    inside each job, and has to get the same answer, soon.
 
     Parameters
     ----------
     plan
         The runs.
-    budget
-        Where they lie.
 
     Attributes
     ----------
@@ -80,9 +78,9 @@ class Jobs:
         How often the longest run may have to go on in another job, two lost ones included.
     """
 
-    def __init__(self, plan: Sequence[Request], budget: Budget) -> None:
+    def __init__(self, plan: Sequence[Request]) -> None:
         limit = wall_minutes()
-        costs = Costs([budget.run_store, RunStore(REFERENCE)])
+        costs = Costs([RunStore(REFERENCE)])
         self._minutes: dict[str, int] = {}
         self._short: set[str] = set()
         self.continuations = 2

@@ -28,11 +28,11 @@ CLAIMS = ("two_step",)
 EPOCHS = 40
 """So that a run takes minutes, and is under way when it is disturbed."""
 LONGER = ("--set", f"epochs={EPOCHS}")
-SMOKE = ("run", "--budget", "smoke", *LONGER, "--profile", "slurm")
+SMOKE = ("run", "--budget", "smoke", *LONGER, "--profile")
 
 
 def jobs_of(study: Study) -> cluster.Jobs:
-    return cluster.Jobs(study.plan(), study.budget)
+    return cluster.Jobs(study.plan())
 
 
 def test_short_runs_share_a_job_and_long_ones_are_split_at_the_wall_time(
@@ -68,7 +68,7 @@ def test_a_profile_that_is_not_there_and_a_machine_without_slurm_are_named(tmp_p
     output = project.gon("run", "--budget", "smoke", "--profile", "pbs", status=2)
     assert "--profile: 'pbs' is not allowed; one of " in output and "slurm" in output
     environment = {**project.environment, "PATH": str(tmp_path)}
-    process = project.start(*SMOKE, env=environment)
+    process = project.start(*SMOKE, "slurm", env=environment)
     output, _ = process.communicate()
     assert process.returncode == 2 and "no 'squeue' on the path" in output, output
 
@@ -116,11 +116,11 @@ def slurm(running: Slurm) -> Iterator[Slurm]:
 
 
 class Command:
-    """`gon run --profile slurm` under way, and what it has printed."""
+    """`gon run --profile` under way, and what it has printed."""
 
-    def __init__(self, project: Project, **environment: str) -> None:
+    def __init__(self, project: Project, profile: str = "slurm", **environment: str) -> None:
         self.lines: list[str] = []
-        self.process = project.start(*SMOKE, env={**project.environment, **environment})
+        self.process = project.start(*SMOKE, profile, env={**project.environment, **environment})
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -213,6 +213,19 @@ def test_a_killed_engine_leaves_jobs_that_the_next_one_replaces(
     with Command(project) as command:
         status, output = command.end()
     assert status == 0 and f"cancelled what a killed engine had submitted: job {left.pop()}" in output, output
+    assert differences(project, undisturbed, tmp_path / "again", CLAIMS, LONGER) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_commands_of_a_scheduler_do_as_well(slurm: Slurm, undisturbed: Project, tmp_path: Path) -> None:
+    """The generic profile, and a job that is lost there."""
+    project = Project(tmp_path / "project", CLAIMS)
+    with Command(project, "generic", GON_WALL_MINUTES="30") as command:
+        until(lambda: at_work(slurm) and trained(project) > 0, 300)
+        slurm.ask("scancel", min(at_work(slurm)))
+        status, output = command.end()
+    assert status == 0 and "FAILED" not in output and "another one goes on" in output, output
     assert differences(project, undisturbed, tmp_path / "again", CLAIMS, LONGER) == []
 
 

@@ -33,7 +33,7 @@ Text = Annotated[str, pydantic.Field(max_length=10_000)]
 Count = Annotated[int, pydantic.Field(ge=1, le=LARGEST_EPOCHS)]
 """Of epochs or seeds."""
 
-MOST_RUNS = 200_000
+MOST_RUNS = 300_000
 """Runs that a study may ask for; the published experiments have 15."""
 
 
