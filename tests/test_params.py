@@ -317,7 +317,7 @@ def test_a_parameter_is_a_name_since_it_becomes_one_in_the_notebook(tmp_path: Pa
 
 def test_a_grid_without_end_is_refused_before_it_is_made(tmp_path: Path) -> None:
     wide = {key: list(range(1, 4000)) for key in ("latent_dim", "width", "batch_size")}
-    with pytest.raises(UsageError, match=r"\d{11} runs or pairs; at most 200000 are allowed"):
+    with pytest.raises(UsageError, match=r"\d{11} runs or pairs; at most 300000 are allowed"):
         study_with(tmp_path, "two_step", {"runs": [wide]})
 
 
