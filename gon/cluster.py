@@ -114,11 +114,7 @@ def options(profile: str) -> list[str]:
     words = ["--profile", str(PROFILES / profile), "--group-components", f"{_SHORT}={SHARING}"]
     if not _is_of_slurm(profile):
         return words
-    words += ["--slurm-jobname-prefix", _job_name()]
-    # Where nothing is accounted, `sacct` is there all the same, and the engine would wait for it for ever.
-    if subprocess.run(["sacct", "-X"], capture_output=True, check=False).returncode:
-        words += ["--slurm-status-command", "squeue"]
-    return words
+    return [*words, "--slurm-jobname-prefix", _job_name()]
 
 
 def cancel_left_over(profile: str) -> list[str]:
