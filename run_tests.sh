@@ -55,22 +55,26 @@ with sync_playwright() as playwright:
     sys.exit(not os.path.exists(playwright.chromium.executable_path))' 2>/dev/null
 }
 
+can_install() { [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ]; }
+
+install_packages() {
+    apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
+}
+
 # Debian's own where it can be installed, else playwright's.
 install_browser() {
-    if [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ]; then
-        apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends chromium &&
-            find_browser && return 0
+    if can_install; then
+        install_packages chromium && find_browser && return 0
     fi
     "$python" -m playwright install chromium
 }
 
 # For the tests of clusters, which are skipped where there is none.
 install_slurm() {
-    [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] || return 0
+    can_install || return 0
     command -v slurmctld >/dev/null && command -v mariadbd >/dev/null && command -v slurmdbd >/dev/null && return 0
     say "installing Slurm, for the tests of clusters"
-    apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-        slurmctld slurmd slurmdbd slurm-client munge mariadb-server-core mariadb-client-core
+    install_packages slurmctld slurmd slurmdbd slurm-client munge mariadb-server-core mariadb-client-core
 }
 
 setup_environment requirements-dev.lock

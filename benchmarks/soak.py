@@ -121,7 +121,7 @@ def _disturb(slurm: Slurm, kind: str, chance: random.Random) -> str:
         slurm.kill_node(node)
         slurm.start_node(node)
         return node
-    if not (jobs := sorted(job for job, (state, _) in slurm.jobs().items() if state == "RUNNING")):
+    if not (jobs := sorted(slurm.at_work())):
         return "none is at work"
     job = chance.choice(jobs)
     how = {

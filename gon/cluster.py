@@ -109,7 +109,7 @@ def options(profile: str) -> list[str]:
     Raises
     ------
     UsageError
-        If there is no such profile, or Slurm is not there.
+        If there is no such profile.
     """
     words = ["--profile", str(PROFILES / profile), "--group-components", f"{_SHORT}={SHARING}"]
     if not _is_of_slurm(profile):

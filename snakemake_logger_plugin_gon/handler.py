@@ -43,7 +43,6 @@ _NO_TROUBLE = (
 _SUMMARY_ERRORS = ("Exiting because a job execution failed", "WorkflowError:\nAt least one job did not")
 _COMMAND_ERROR = "RuleException:\nCalledProcessError in "
 _KILLED = re.compile(r"died with <Signals\.SIGINT|exit status 130\b")
-_RESTART = re.compile(r"Trying to restart job (\S+)\.$")
 _OUTPUT_ERROR = re.compile(r"^Job (\d+) completed successfully, but some output files", re.MULTILINE)
 _KEPT = "What is finished is kept; the same command continues from there."
 
@@ -70,11 +69,7 @@ class LogHandler(LogHandlerBase):
         self._interrupted = False
         self._command_error = ""
         self._on_cluster = False
-        # Jobs that failed, of which the engine may still say that it starts them again; those of a group,
-        # which it then calls by a name that no other event has, in their order.
-        self._failing: dict[str, list[Job]] = {}
-        self._failing_groups: list[list[Job]] = []
-        self._in_group: set[int] = set()
+        self._failed_jobs: set[int] = set()  # as long as the engine does not start them again
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take in one record; it runs in a thread of Snakemake's, one record at a time."""
@@ -103,9 +98,6 @@ class LogHandler(LogHandlerBase):
                 self._start(fields)
             case LogEvent.JOB_FINISHED:
                 self._finish(fields["job_id"], record.created)
-            case LogEvent.GROUP_ERROR:
-                self._failing_groups.append([])
-                self._in_group = {error["jobid"] for error in fields["job_error_info"]}
             case LogEvent.JOB_ERROR:
                 self._fail(fields["jobid"], record.created)
             case LogEvent.ERROR | None if record.levelno >= logging.WARNING:
@@ -150,6 +142,10 @@ class LogHandler(LogHandlerBase):
         if self.common_settings.dryrun:
             self._say(f"  {rule:<8}  {title} — {reason}")
             return
+        if fields["jobid"] in self._failed_jobs:  # it is tried again, and has not failed
+            self._failed_jobs.remove(fields["jobid"])
+            self._failed -= Counter([rule])
+            self.screen.trained -= rule in TRAININGS
         logs = tuple(Path(path) for path in fields["log"])
         self.screen.running[fields["jobid"]] = Job(
             rule, title, outputs, logs, fields.get("shellcmd"), fields["created"]
@@ -179,10 +175,7 @@ class LogHandler(LogHandlerBase):
         # Ctrl-C ends the jobs as well; that they end is no news.
         if job is None or self._interrupted or _KILLED.search(reported):
             return
-        if jobid in self._in_group:
-            self._failing_groups[-1].append(job)
-        else:
-            self._failing[str(jobid)] = [job]
+        self._failed_jobs.add(jobid)
         if self._on_cluster and not any(is_failure(log) for log in job.logs):
             self._say_ended(job, at)
             return
@@ -210,19 +203,13 @@ class LogHandler(LogHandlerBase):
         text = f"{job.title}, after {after}: its job did, and another one goes on{where}"
         self._say(f"ended   {job.rule:<8}  {text}", "yellow")
 
-    def _restart(self, jobid: str) -> None:
-        """What failed is started again, and is not counted as failed."""
-        jobs = self._failing.pop(jobid, None) or (self._failing_groups and self._failing_groups.pop(0)) or []
-        for job in jobs:
-            self._failed[job.rule] -= 1
-            self.screen.trained -= job.rule in TRAININGS
-        self._failed = +self._failed
-
     def _trouble(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         if message.startswith(_COMMAND_ERROR):
             self._command_error = message
-        elif not message.startswith((*_SUMMARY_ERRORS, *_NO_TROUBLE)) and not self._interrupted:
+        elif self._interrupted and self._on_cluster and "Unable to cancel" not in message:
+            pass  # what the engine stumbles over while it stops, its jobs being cancelled
+        elif not message.startswith((*_SUMMARY_ERRORS, *_NO_TROUBLE)):
             if missing := _OUTPUT_ERROR.search(message):
                 self._end(int(missing[1]), self._failed)
             self.screen.say(message, "red" if record.levelno >= logging.ERROR else "yellow")
@@ -233,8 +220,6 @@ class LogHandler(LogHandlerBase):
                 self.screen.stop()
                 self.screen.say(message, "yellow")
             self._interrupted = True
-        elif restarted := _RESTART.match(message):
-            self._restart(restarted[1])
         elif message.startswith("Complete log(s): "):
             self._conclude(message.removeprefix("Complete log(s): "))
         # Not an execution but an errand, such as --unlock: its answer is what the person wants.

@@ -109,6 +109,10 @@ class Slurm:
         listed = [line.split("|") for line in self.ask("squeue", "-h", "-o", "%i|%T|%N").splitlines()]
         return {job: (state, node) for job, state, node in listed}
 
+    def at_work(self) -> dict[str, str]:
+        """Nodes of the jobs at work."""
+        return {job: node for job, (state, node) in self.jobs().items() if state == "RUNNING"}
+
     def ask(self, *command: str) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 

@@ -150,11 +150,6 @@ def trained(project: Project) -> int:
     return sum(progress.step for path in files if (progress := read_progress(path)) is not None)
 
 
-def at_work(slurm: Slurm) -> dict[str, str]:
-    """Nodes of the jobs at work."""
-    return {job: node for job, (state, node) in slurm.jobs().items() if state == "RUNNING"}
-
-
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_lost_job_and_a_lost_node_change_nothing(
@@ -163,13 +158,13 @@ def test_a_lost_job_and_a_lost_node_change_nothing(
     """Each run in a job of its own, so that both nodes are at work."""
     project = Project(tmp_path / "project", CLAIMS)
     with Command(project, GON_WALL_MINUTES="30") as command:
-        until(lambda: len(at_work(slurm)) == 2 and trained(project) > 0, 300)
-        job = next(iter(at_work(slurm)))
+        until(lambda: len(slurm.at_work()) == 2 and trained(project) > 0, 300)
+        job = next(iter(slurm.at_work()))
         slurm.ask("scancel", "--full", "--signal", "KILL", job)
-        until(lambda: job not in at_work(slurm) and len(at_work(slurm)) == 2, 300)
-        lost = next(job for job, node in at_work(slurm).items() if node == "n2")
+        until(lambda: job not in slurm.at_work() and len(slurm.at_work()) == 2, 300)
+        lost = next(job for job, node in slurm.at_work().items() if node == "n2")
         slurm.kill_node("n2")
-        until(lambda: at_work(slurm).get(lost) != "n2", 120)
+        until(lambda: slurm.at_work().get(lost) != "n2", 120)
         slurm.start_node("n2")
         status, output = command.end()
     assert status == 0, output
@@ -186,7 +181,7 @@ def test_a_job_whose_time_ends_saves_and_another_goes_on(
     project = Project(tmp_path / "project", CLAIMS)
     with Command(project, GON_WALL_MINUTES="30") as command:
         until(lambda: trained(project) > 20, 300)
-        slurm.ask("scontrol", "update", f"JobId={min(at_work(slurm))}", "TimeLimit=2")
+        slurm.ask("scontrol", "update", f"JobId={min(slurm.at_work())}", "TimeLimit=2")
         status, output = command.end()
     assert status == 0, output
     (where,) = re.findall(r"^ended +train .*, and another one goes on \((.+)\)$", output, re.MULTILINE)
@@ -202,7 +197,7 @@ def test_a_killed_engine_leaves_jobs_that_the_next_one_replaces(
 ) -> None:
     project = Project(tmp_path / "project", CLAIMS)
     with Command(project) as command:
-        until(lambda: at_work(slurm) and trained(project) > 0, 300)
+        until(lambda: slurm.at_work() and trained(project) > 0, 300)
         left = set(slurm.jobs())
         assert len(left) == 1, "two short runs share a job"
         for process in (command.process.pid, *project.processes()):
@@ -222,8 +217,8 @@ def test_commands_of_a_scheduler_do_as_well(slurm: Slurm, undisturbed: Project, 
     """The generic profile, and a job that is lost there."""
     project = Project(tmp_path / "project", CLAIMS)
     with Command(project, "generic", GON_WALL_MINUTES="30") as command:
-        until(lambda: at_work(slurm) and trained(project) > 0, 300)
-        slurm.ask("scancel", min(at_work(slurm)))
+        until(lambda: slurm.at_work() and trained(project) > 0, 300)
+        slurm.ask("scancel", min(slurm.at_work()))
         status, output = command.end()
     assert status == 0 and "FAILED" not in output and "another one goes on" in output, output
     assert differences(project, undisturbed, tmp_path / "again", CLAIMS, LONGER) == []
@@ -235,7 +230,7 @@ def test_commands_of_a_scheduler_do_as_well(slurm: Slurm, undisturbed: Project, 
 def test_a_stopped_command_cancels_its_jobs(slurm: Slurm, tmp_path: Path, number: signal.Signals) -> None:
     project = Project(tmp_path / "project", CLAIMS)
     with Command(project) as command:
-        until(lambda: at_work(slurm) and trained(project) > 0, 300)
+        until(lambda: slurm.at_work() and trained(project) > 0, 300)
         command.process.send_signal(number)
         status, output = command.end()
     assert status == 128 + number, output

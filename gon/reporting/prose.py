@@ -155,6 +155,7 @@ def render_prose(report: Report, target: Target) -> tuple[str, str]:
             format=_MARKDOWN,
             extra_args=arguments,
             cworkdir=str(TEMPLATES),
+            verify_format=False,  # would start pandoc twice more
         )
     except RuntimeError as error:
         raise GonError(f"the report's text could not be converted for the {target} ({error})") from error
