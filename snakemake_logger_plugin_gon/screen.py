@@ -125,7 +125,7 @@ class Screen:
     def _follow(self) -> None:
         """Bring the bars up to date once a second, as often as a training says how far it is."""
         bars: dict[Job, TaskID] = {}
-        said: dict[Job, float] = {}
+        said: dict[Job, tuple[float, int]] = {}
         every = self._add("trainings", self.trainings) if self.trainings else None
         while not self._ended.wait(1):
             jobs = list(self.running.values())
@@ -145,8 +145,10 @@ class Screen:
                 )
                 now = time.time()
                 pause = max(PLAIN_SECONDS, (now - job.started) / 10)
-                if self._bars.disable and now - said.get(job, job.started) >= pause:
-                    said[job] = now
+                last, step = said.get(job, (job.started, -1))
+                # Nothing twice of a training that waits, such as for another node of a cluster.
+                if self._bars.disable and now - last >= pause and progress.step != step:
+                    said[job] = (now, progress.step)
                     self._say_progress(job, bars[job])
             if every is not None:
                 state = f"{self.trained} of {self.trainings} done"

@@ -4,6 +4,7 @@ Every file is checked when it is read. An error names the file, the key, the val
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 import os
@@ -252,6 +253,7 @@ class ClaimParams(Strict):
 
     def asked(self, budget: Budget) -> Iterator["Request"]:
         """The same grid by grid: a run may be asked for by several."""
+        absence = functools.cache(data.absence)
         for grid in self.runs:
             if grid.budgets == ["smoke"] and budget.name != "smoke":
                 continue
@@ -263,7 +265,7 @@ class ClaimParams(Strict):
                 if not grid.belongs_to(budget):
                     left_out = f"not part of the budget {budget.name}, but of {', '.join(grid.budgets or ())}"
                 elif not DATASETS[spec.dataset].required:
-                    left_out = data.absence(spec.dataset)
+                    left_out = absence(spec.dataset)
                 reached = spec.epochs_at(epochs)
                 stages = {reached: extent.stage(spec.seed)}
                 yield Request(spec, reached, tuple(grid.evaluations), left_out, (self.name,), stages)
@@ -336,7 +338,9 @@ class ClaimParams(Strict):
         UsageError
             Names the rule or the seed.
         """
-        asked = {dataclasses.replace(request.spec, seed=RunSpec.seed) for request in self.requests(budget)}
+        # Settings are compared, which are the same from each seed.
+        one_seed = budget.model_copy(update={"seeds": 1})
+        asked = {dataclasses.replace(request.spec, seed=RunSpec.seed) for request in self.asked(one_seed)}
         for rule in self.rules:
             pairs = self.pairs(rule, budget)
             if isinstance(rule, StructuralRule) or any(a in asked and b in asked for a, b in pairs):
