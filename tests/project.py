@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from gon.data.prepared import data_dir
@@ -21,7 +22,7 @@ class Project:
     root
         Where it is made.
     claims
-        Those that it has; all if not given.
+        Those that it has; all if not given. With some only, its notebook on the method trains little.
     """
 
     def __init__(self, root: Path, claims: tuple[str, ...] | None = None) -> None:
@@ -40,6 +41,10 @@ class Project:
             for path in (root / "params" / "claims").glob("*.yaml"):
                 if path.stem not in claims:
                     path.unlink()
+            method = root / "notebooks" / "method.ipynb"
+            text = method.read_text(encoding="utf-8")
+            assert "steps = 120" in text
+            method.write_text(text.replace("steps = 120", "steps = 10"), encoding="utf-8")
             deviations = root / "params" / "deviations.yaml"
             entries = yaml.safe_load(deviations.read_text(encoding="utf-8"))
             for entry in entries:
@@ -96,3 +101,9 @@ class Project:
     def page(self) -> str:
         """The page's source."""
         return (self.root / "report-smoke" / "index.html").read_text()
+
+    def verdicts(self, claim: str, report: str = "report-smoke") -> list[tuple[str, str, str]]:
+        """Rule, outcome and tendency of each verdict of a claim."""
+        table = pd.read_csv(self.root / report / "data" / "verdicts.csv")
+        own = table[table["claim"] == claim].drop_duplicates("rule")
+        return list(own[["rule", "outcome", "tendency"]].itertuples(index=False, name=None))

@@ -73,7 +73,7 @@ def test_a_training_is_compared_as_far_as_both_go(tmp_path: Path) -> None:
         ({}, 1.0, "bit-equal"),
         ({}, 1.0001, "differs"),
         ({"processor": "Another"}, 1.0001, "within tolerance"),
-        ({"processor": "Another"}, 1.5, "differs"),
+        ({"processor": "Another"}, 1.02, "differs"),  # of ELU, which has no jump in its slope
     ],
 )
 def test_what_may_differ_depends_on_the_kind_of_machine(
@@ -96,7 +96,7 @@ def first_lines(report: Path) -> BeautifulSoup:
     ("factor", "machine", "words"),
     [
         (1.0, {}, "all equal bit for bit"),
-        (1.001, {"processor": "Another"}, "trained on another kind of machine: they differ by at most 0.1"),
+        (1.001, {"processor": "Another"}, "trained on another kind of machine: they differ by 0.1"),
         (1.001, {}, "It disagrees with the records: "),
     ],
 )

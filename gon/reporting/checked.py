@@ -1,5 +1,6 @@
 """What was trained on this machine and compared with the reference records, for the report's first lines."""
 
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,8 @@ class CheckedRun(Strict):
     outcome: Literal["bit-equal", "within tolerance", "differs"]
     deviation: float
     """Largest relative deviation, of means over blocks of steps and of the losses of epochs."""
+    allowed: float
+    """What rounding on this kind of machine explains; zero where not a bit may differ."""
 
 
 class Checked(Strict):
@@ -78,7 +81,12 @@ def checked_words(checked: Checked, labels: Mapping[str, str]) -> str:
     others = [run for run in checked.runs if run.outcome != "bit-equal"]
     if not others:
         return f"{start}, all equal bit for bit."
-    largest = percent(max(run.deviation for run in others))
+    largest = max(others, key=lambda run: run.deviation)
+    median = percent(statistics.median(run.deviation for run in others))
+    where = f"{labels.get(largest.run, largest.run)}, where rounding explains {percent(largest.allowed)}"
     equal = len(checked.runs) - len(others)
     rest = f"; {equal} are equal bit for bit" if equal else ""
-    return f"{start}, trained on another kind of machine: they differ by at most {largest}{rest}."
+    return (
+        f"{start}, trained on another kind of machine: they differ by {median} in the median, by at most "
+        f"{percent(largest.deviation)} ({where}){rest}."
+    )

@@ -11,7 +11,7 @@ from gon.reporting.checked import Checked, CheckedRun
 from gon.runs import provenance
 from gon.runs.record import RunRecord, differing_kind
 from gon.runs.store import RunStore, read_record
-from gon.verify.deviations import TOLERANCE, largest_deviation
+from gon.verify.deviations import largest_deviation, tolerance
 
 
 def compare_with_records(store: RunStore, reference: RunStore, digests: Sequence[str]) -> Checked:
@@ -57,19 +57,20 @@ def _compare(
         if a.first_epoch <= epochs and b.first_epoch <= epochs
     ]
     if ours.format == theirs.format and ours.chain[:epochs] == theirs.chain[:epochs]:
-        return CheckedRun(run=spec.digest, epochs=epochs, outcome="bit-equal", deviation=0.0)
+        return CheckedRun(run=spec.digest, epochs=epochs, outcome="bit-equal", deviation=0.0, allowed=0.0)
     deviation = largest_deviation(
         store.steps_of(ours)[:steps],
         ours.history[:epochs],
         reference.steps_of(theirs)[:steps],
         theirs.history[:epochs],
     )
-    allowed = any(kinds) and deviation <= TOLERANCE
+    allowed = tolerance(spec) if any(kinds) else 0.0
     return CheckedRun(
         run=spec.digest,
         epochs=epochs,
-        outcome="within tolerance" if allowed else "differs",
+        outcome="within tolerance" if allowed and deviation <= allowed else "differs",
         deviation=deviation,
+        allowed=allowed,
     )
 
 

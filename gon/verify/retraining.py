@@ -21,7 +21,7 @@ from gon.science.evaluation import evaluate
 from gon.science.measure import validation_loss
 from gon.science.models import build_model
 from gon.science.protocols import running_validation_loss
-from gon.verify.deviations import TOLERANCE, largest_deviation, relative
+from gon.verify.deviations import largest_deviation, relative, tolerance
 from gon.verify.findings import Check, Outcome
 
 EVALUATION_TOLERANCE = 1e-3
@@ -95,8 +95,8 @@ def retrain(
     deviation = largest_deviation(losses, run.history, recorded, record.history)
     found = f"{compared}: differs by up to {deviation:.2%}"
     if other := _other_kind(run, record):
-        outcome: Outcome = "within tolerance" if deviation <= TOLERANCE else "differs"
-        return Check(spec.label, outcome, f"{found} ({other}; {TOLERANCE:.0%} is allowed)")
+        outcome: Outcome = "within tolerance" if deviation <= tolerance(spec) else "differs"
+        return Check(spec.label, outcome, f"{found} ({other}; {tolerance(spec):.1%} is allowed)")
     return Check(spec.label, "differs", f"{found}, on the same kind of machine, where not a bit may differ")
 
 
