@@ -101,6 +101,11 @@ def _run(study: Study, command: Sequence[str], snakemake_options: Sequence[str],
     print(runs, flush=True)
     page = PROJECT / budget.report / "index.html"
     before, started = _version(page), time.time()
+    if not set(snakemake_options) & _DRY:
+        command = [
+            *command,
+            "--printshellcmds",
+        ]  # they go into the log; of thousands of jobs they take seconds
     status = run_tree([*command, *snakemake_options], lock)
     if status == 1 and not {option.partition("=")[0] for option in snakemake_options} & _IN_PART:
         _report_the_rest(study, started, lock)
@@ -120,6 +125,7 @@ def _tell_check(checked: Checked, runs: Sequence[Request]) -> int:
     return 1 if checked.disagreeing else 0
 
 
+_DRY = {"--dry-run", "--dryrun", "-n"}
 _IN_PART = {"--until", "-U", "--omit-from", "-O"}
 """Options of Snakemake by which a report is not asked for."""
 
@@ -166,7 +172,7 @@ def _command(study: Study, cores: int, device: str, check: bool, profile: str | 
     if is_partial(study):
         command += ["--forcerun", "report"]
     # The engine's own lock outlives a process that is killed; `_alone` holds one that does not.
-    command += ["--rerun-incomplete", "--printshellcmds", "--nolock"]
+    command += ["--rerun-incomplete", "--nolock"]
     # Neither a comment in the Snakefile nor a new environment may train anything again: what
     # determines a run is in its digest, and what a page depends on is among its rule's inputs.
     command += ["--rerun-triggers", "mtime", "input", "params"]
