@@ -138,7 +138,8 @@ def plot(
             if scale == "log":
                 _label(axes.yaxis if kind == "lines" else axes.xaxis)
             axes.set_xlabel(x)
-            axes.set_ylabel(y if kind == "lines" else "")
+            # The unit on a line of its own: in one, the label is longer than a low panel.
+            axes.set_ylabel(y.replace(" (", "\n(") if kind == "lines" else "")
             axes.set_title(str(heading))
             if part[hue].nunique() > 1:
                 figure.legend(loc="outside lower center", ncols=3)  # below: it must not hide a curve

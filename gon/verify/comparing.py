@@ -64,7 +64,7 @@ def _compare(
         reference.steps_of(theirs)[:steps],
         theirs.history[:epochs],
     )
-    allowed = tolerance(spec) if any(kinds) else 0.0
+    allowed = tolerance(spec, epochs) if any(kinds) else 0.0
     return CheckedRun(
         run=spec.digest,
         epochs=epochs,

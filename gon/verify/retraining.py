@@ -95,8 +95,9 @@ def retrain(
     deviation = largest_deviation(losses, run.history, recorded, record.history)
     found = f"{compared}: differs by up to {deviation:.2%}"
     if other := _other_kind(run, record):
-        outcome: Outcome = "within tolerance" if deviation <= tolerance(spec) else "differs"
-        return Check(spec.label, outcome, f"{found} ({other}; {tolerance(spec):.1%} is allowed)")
+        allowed = tolerance(spec, math.ceil(len(trained) / spec.steps_per_epoch))
+        outcome: Outcome = "within tolerance" if deviation <= allowed else "differs"
+        return Check(spec.label, outcome, f"{found} ({other}; {allowed:.1%} is allowed)")
     return Check(spec.label, "differs", f"{found}, on the same kind of machine, where not a bit may differ")
 
 
