@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 
 import pypdf
 import pytest
@@ -9,10 +12,13 @@ from browser import check_page, check_size, chromium, homeless_numbers, open_bro
 from bs4 import BeautifulSoup
 from narrow import there
 from project import Project
+from recompute import Report
 
 from gon.claims.deviations import load_deviations
 from gon.claims.formats import change, number
 from gon.claims.study import load_study
+from gon.data.prepared import data_dir
+from gon.files import PROJECT
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -151,6 +157,23 @@ def test_the_reference_runs_decide_without_any_training(project: Project) -> Non
     assert {verdict[1:] for verdict in verdicts} == {("not reproduced", "equal within the margin")}
     page = (project.root / "report" / "index.html").read_text()
     assert "not reproduced" in page and "not trained yet" in page
+
+
+def test_ten_of_its_numbers_are_computed_by_a_script_that_shares_no_code(project: Project) -> None:
+    """From the report of the test above; a page of which one is altered does not pass."""
+    report, altered = project.root / "report", project.root / "altered"
+    script = [sys.executable, str(PROJECT / "tests" / "recompute.py")]
+    done = subprocess.run([*script, report, data_dir()], capture_output=True, text=True)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 10), done.stdout + done.stderr
+    altered.mkdir()
+    (altered / "data").symlink_to(report / "data")
+    cell = Report(report).cell("latent 64", 0).select_one("data")
+    assert cell is not None
+    page = (report / "index.html").read_text()
+    (altered / "index.html").write_text(page.replace(str(cell), str(cell).replace('value="', 'value="1')))
+    done = subprocess.run([*script, altered, data_dir()], capture_output=True, text=True)
+    shutil.rmtree(altered)
+    assert (done.returncode, done.stdout.count("DIFFERS")) == (1, 1), done.stdout + done.stderr
 
 
 @pytest.mark.skipif(chromium() is None, reason="no Chromium; set CHROMIUM to one")
