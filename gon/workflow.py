@@ -101,12 +101,9 @@ def _run(study: Study, command: Sequence[str], snakemake_options: Sequence[str],
     print(runs, flush=True)
     page = PROJECT / budget.report / "index.html"
     before, started = _version(page), time.time()
-    if not set(snakemake_options) & _DRY:
-        command = [
-            *command,
-            "--printshellcmds",
-        ]  # they go into the log; of thousands of jobs they take seconds
-    status = run_tree([*command, *snakemake_options], lock)
+    # Commands go into the log; of thousands of jobs they take seconds, and a dry run has no use for them.
+    printing = [] if set(snakemake_options) & _DRY else ["--printshellcmds"]
+    status = run_tree([*command, *printing, *snakemake_options], lock)
     if status == 1 and not {option.partition("=")[0] for option in snakemake_options} & _IN_PART:
         _report_the_rest(study, started, lock)
     # What goes to Snakemake may ask for other things than a report.
@@ -126,6 +123,8 @@ def _tell_check(checked: Checked, runs: Sequence[Request]) -> int:
 
 
 _DRY = {"--dry-run", "--dryrun", "-n"}
+"""Options of Snakemake by which nothing is made."""
+
 _IN_PART = {"--until", "-U", "--omit-from", "-O"}
 """Options of Snakemake by which a report is not asked for."""
 

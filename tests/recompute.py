@@ -51,21 +51,13 @@ class Report:
         return np.ascontiguousarray(planes.T).view("<f4")[:, 0].astype(np.float64)
 
     def losses(self, names: list[str], epoch: int, key: str = "validation_loss") -> Array:
-        """A loss of each run after so many epochs, from 50 on the mean of the last five."""
-        last = slice(epoch - (5 if epoch >= 50 else 1), epoch)
+        """A loss after so many epochs of each run that has them; from 50 on, the mean of the last five."""
+        names = [name for name in names if len(self.records[name]["history"]) >= epoch]
+        first = epoch - (5 if epoch >= 50 else 1)
         if key == "train_loss":  # from the steps, 937 an epoch
-            return np.array(
-                [
-                    self.steps(name)[last.start * 937 : last.stop * 937].mean()
-                    for name in self.trained(names, epoch)
-                ]
-            )
-        history = [self.records[name]["history"][last] for name in self.trained(names, epoch)]
-        return np.array([np.mean([epoch[key] for epoch in epochs]) for epochs in history])
-
-    def trained(self, names: list[str], epoch: int) -> list[str]:
-        """Those that were trained so far."""
-        return [name for name in names if len(self.records[name]["history"]) >= epoch]
+            return np.array([self.steps(name)[first * 937 : epoch * 937].mean() for name in names])
+        histories = [self.records[name]["history"][first:epoch] for name in names]
+        return np.array([np.mean([entry[key] for entry in history]) for history in histories])
 
     def cell(self, row: str, column: int) -> Tag:
         """A cell of Table 1: its row by its head, its column by number."""
