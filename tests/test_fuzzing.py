@@ -273,7 +273,7 @@ def looks(folder: Path) -> Reader:
 
 
 def checked(folder: Path) -> Reader:
-    run = {"run": "0" * 16, "epochs": 1, "outcome": "bit-equal", "deviation": 0.0}
+    run = {"run": "0" * 16, "epochs": 1, "outcome": "bit-equal", "deviation": 0.0, "allowed": 0.01}
     (folder / CHECKED).write_text(sealed({"machine": "x", "epochs": 1, "runs": [run]}, indent=1))
     return Reader(folder / CHECKED, lambda: checked_words(read_checked(folder / CHECKED), {}), "sealed")
 
