@@ -51,6 +51,15 @@ def test_what_changed_beyond_the_seeds_scatter_is_said_until_something_else_does
     assert changed(report) == rows
 
 
+def test_one_more_seed_is_no_other_number(tmp_path: Path) -> None:
+    report, claims = tmp_path / "report", tmp_path / "claims"
+    for seeds in (2, 3):
+        folder = claims / str(seeds) / "two_step"
+        make_claim(folder, "two_step", overrides=(f"seeds={seeds}",), rule_epochs=1)
+        build([folder], report)
+    assert not [row for row in changed(report) if row[0].startswith("Numbers")]
+
+
 def test_a_changed_verdict_is_said_with_both_outcomes(tmp_path: Path) -> None:
     report, claim = tmp_path / "report", tmp_path / "claims" / "two_step"
     make_claim(claim, "two_step", overrides=("seeds=3",), rule_epochs=1)

@@ -108,7 +108,8 @@ class _Judge:
         whole = [m for m in modes if all(v is not None and v > 0 for v in chosen[m])] or modes[:1]
         quantity = min(whole, key=lambda m: sum(math.log(v) for v in chosen[m] if v is not None and v > 0))
         label = spec.settings_label
-        name, published = f"{quantity}/{epochs} epochs/{len(runs)} seeds/{label}", None
+        # Named by the seeds that the rule asks for, so that more of them later are the same number.
+        name, published = f"{quantity}/{epochs} epochs/{rule.seeds} seeds/{label}", None
         if isinstance(rule, ValueRule):
             published = self.params.published_value(spec)
             name += "/published"

@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 
 from gon.claims import words
-from gon.claims.formats import number, spread
+from gon.claims.formats import counted, number, spread
 from gon.claims.results import Verdict
 from gon.claims.rules import Rule, Strict
 from gon.errors import GonError
@@ -31,7 +31,7 @@ def summary_of(report: Report) -> Summary:
         for m in section.measurements:
             if m.value is not None:
                 numbers[f"{section.name}/{m.name}"] = {
-                    "label": f"{m.label}, {m.quantity}",
+                    "label": f"{m.label}, {m.quantity}{_after(m.epochs)}",
                     "value": m.value,
                     "interval": list(m.interval) if m.interval else None,
                     "epochs": m.epochs,
@@ -43,6 +43,10 @@ def summary_of(report: Report) -> Summary:
                 "version": _version(verdict.rule),
             }
     return {"numbers": numbers, "verdicts": verdicts}
+
+
+def _after(epochs: int) -> str:
+    return f" after {counted(epochs, 'epoch')}" if epochs else ""
 
 
 def _version(rule: Rule) -> str:
@@ -110,18 +114,25 @@ def earlier_than(now: Summary, folder: Path) -> Summary | None:
 
 
 def changes(before: Summary, now: Summary) -> list[Change]:
-    """What differs: verdicts and their rules' versions, and numbers by more than seeds scatter."""
+    """What differs: verdicts and their rules' versions, and numbers by more than seeds scatter.
+
+    Numbers that one of the two does not have are counted only.
+    """
     found = []
     for _, entry, other in _both(before, now, "verdicts"):
         old, new = (tuple(e[k] for k in ("outcome", "version")) if e else ("–", "") for e in (entry, other))
         if old != new:
             versions = [f" ({v})" if old[1] != new[1] and v else "" for v in (old[1], new[1])]
             found.append(Change((other or entry)["label"], old[0] + versions[0], new[0] + versions[1]))
-    for key, entry, other in _both(before, now, "numbers"):
-        if entry and other and not _apart(entry, other):
-            continue
-        label = f"{key.partition('/')[0]}: {(other or entry)['label']}"
-        found.append(Change(label, *(_number(e) for e in (entry, other))))
+    numbers = _both(before, now, "numbers")
+    for key, entry, other in numbers:
+        if entry and other and _apart(entry, other):
+            found.append(Change(f"{key.partition('/')[0]}: {other['label']}", _number(entry), _number(other)))
+    new, gone = (sum(entry[i] is None for entry in numbers) for i in (1, 2))
+    if new:
+        found.append(Change("Numbers that were not measured before", "–", str(new)))
+    if gone:
+        found.append(Change("Numbers that are not measured any more", str(gone), "–"))
     return found
 
 
@@ -138,9 +149,7 @@ def _apart(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return _number(before) != _number(now)
 
 
-def _number(entry: Mapping[str, Any] | None) -> str:
-    if entry is None:
-        return "–"
+def _number(entry: Mapping[str, Any]) -> str:
     text = number(entry["value"])
     return f"{text} {spread(tuple(entry['interval']))}" if entry["interval"] else text
 
