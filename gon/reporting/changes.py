@@ -128,9 +128,9 @@ def changes(before: Summary, now: Summary) -> list[Change]:
     for key, entry, other in numbers:
         if entry and other and _apart(entry, other):
             found.append(Change(f"{key.partition('/')[0]}: {other['label']}", _number(entry), _number(other)))
-    new, gone = (sum(entry[i] is None for entry in numbers) for i in (1, 2))
-    if new:
-        found.append(Change("Numbers that were not measured before", "–", str(new)))
+    added, gone = (sum(entry[i] is None for entry in numbers) for i in (1, 2))
+    if added:
+        found.append(Change("Numbers that were not measured before", "–", str(added)))
     if gone:
         found.append(Change("Numbers that are not measured any more", str(gone), "–"))
     return found
