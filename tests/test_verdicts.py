@@ -5,15 +5,19 @@ import itertools
 import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import papermill
 import pytest
+from report_support import plausible_loss, record
 
 from gon.claims import words
 from gon.claims.decisions import decide_pairs, ordering_outcome
 from gon.claims.execution import STUDY_PARAMETERS, notebook_path
+from gon.claims.judging import judge
+from gon.claims.loading import Run
 from gon.claims.results import (
     Comparison,
     Finding,
@@ -27,6 +31,7 @@ from gon.claims.study import load_study
 from gon.claims.verdicts import Pair, judge_ordering, judge_structural, judge_values, tendency
 from gon.errors import UsageError
 from gon.files import PROJECT
+from gon.runs.store import RunStore
 
 sys.path.append(str(PROJECT / "benchmarks"))
 import simulate_rules as simulated  # noqa: E402
@@ -457,6 +462,36 @@ def test_what_follows_must_bear_out_an_early_refutation(last: tuple[int, Values]
     verdict = values(*trajectory(last), early=trajectory((1, 0.8)))
     assert verdict.outcome == outcome
     assert (verdict.early[0].finding == "against the published") == (outcome == "not reproduced")
+
+
+@pytest.mark.parametrize(("loss", "outcome"), [(0.6, "not reproduced"), (0.95, "inconclusive")])
+def test_seeds_that_went_further_must_bear_out_an_early_refutation(loss: float, outcome: str) -> None:
+    early = measured("a@1", 0.8, 1, published=1.0, run="a")
+    first = measured("a@5", loss, 5, published=1.0, run="a")
+    first = first.model_copy(update={"values": first.values[:1]})
+    verdict = values(first, early=[early])
+    assert (verdict.outcome, verdict.seeds) == (outcome, 1)
+
+
+def test_a_seed_that_reached_a_rules_length_is_compared_after_it(tmp_path: Path) -> None:
+    study, store = load_study("quick", ["seeds=3"]), RunStore(tmp_path)
+    params = study.claim("two_step")
+    (rule,) = [rule for rule in params.rules if rule.name == "lower_training_loss"]
+    params = params.model_copy(update={"rules": [rule.model_copy(update={"epochs": [3]})]})
+    epochs = {0: 3, 1: 1, 2: 1}
+    runs = [
+        Run(spec, record(store, spec, epochs[spec.seed], plausible_loss(spec)), store, 3)
+        for spec in (request.spec for request in params.requests(study.budget))
+    ]
+    (verdict,) = judge(params, study.budget, runs, []).verdicts
+    assert (verdict.epochs, verdict.seeds, verdict.outcome) == (3, 1, "inconclusive")
+    assert verdict.reasons == ["seeds"]
+    short = [run for run in runs if run.epochs < 3]
+    (verdict,) = judge(params, study.budget, short, []).verdicts
+    assert (verdict.epochs, verdict.seeds, verdict.reasons) == (1, 2, ["epochs", "seeds"])
+    one_side = [run for run in runs if run.epochs < 3 or run.spec.inner_steps == 2]
+    (verdict,) = judge(params, study.budget, one_side, []).verdicts
+    assert (verdict.epochs, verdict.seeds) == (1, 2)
 
 
 def test_an_early_refutation_is_not_taken_back_by_holding_in_part() -> None:

@@ -76,7 +76,7 @@ class _Judge:
             (self._loss(rule, low, sides[low], epochs), self._loss(rule, high, sides[high], epochs))
             for low, high in specs
             if sides[low] and sides[high]
-            for epochs in _epochs_of(rule, [*sides[low], *sides[high]])
+            for epochs in _epochs_of(rule, sides[low], sides[high])
         ]
         whole = all(run.spec.uses_all_images for run in self.runs)
         if isinstance(rule, OrderingRule):
@@ -96,11 +96,12 @@ class _Judge:
         return [run for run in self.runs if run.spec in wanted]
 
     def _loss(self, rule: LossRule, spec: RunSpec, runs: Sequence[Run], epochs: int) -> Measurement:
-        """What a rule compares: the measure of its loss after so many epochs.
+        """What a rule compares: the measure of its loss after so many epochs, of the runs that reached them.
 
         Of a model with an encoder the better of its batch norms' two modes counts, chosen for these settings
         over all seeds: it has both, where GON has one only.
         """
+        runs = _reaching(runs, epochs)
         modes: list[str] = [rule.quantity]
         if rule.quantity == "validation_loss" and spec.entry.has_encoder:
             modes.append("validation_loss_running")
@@ -129,7 +130,20 @@ class _Judge:
         )
 
 
-def _epochs_of(rule: LossRule, runs: Sequence[Run]) -> list[int]:
-    """The epochs of a rule that all runs have reached; the last that they have if they reached none."""
-    reached = min(run.epochs for run in runs)
-    return [epochs for epochs in rule.epochs if epochs <= reached] or [reached]
+def _epochs_of(rule: LossRule, *sides: Sequence[Run]) -> list[int]:
+    """The epochs of a rule that a seed reached on every side; what all reached if there are none.
+
+    Seeds are trained to a rule's length one after the other: those that are there are compared after it.
+    """
+
+    def together(epochs: int) -> bool:
+        there = [{run.spec.seed for run in _reaching(side, epochs)} for side in sides if not side[0].exact]
+        return not there or bool(set.intersection(*there))
+
+    reached = min(run.epochs for side in sides for run in side)
+    return [epochs for epochs in rule.epochs if together(epochs)] or [reached]
+
+
+def _reaching(runs: Sequence[Run], epochs: int) -> list[Run]:
+    """Those of some runs that are trained so far; one that diverged gives no more at any length."""
+    return [run for run in runs if run.exact or run.diverged or run.epochs >= epochs]
