@@ -27,8 +27,12 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The copy, run at smoke."""
+    """The copy, run at smoke. Both claims rest on one run, but not after the same epochs."""
     project = Project(tmp_path_factory.mktemp("project"), claims=("protocol", "two_step"))
+    params = project.root / "params" / "claims" / "protocol.yaml"
+    shorter = params.read_text().replace("at: {reference: {stages: 2}}", "at: {smoke: {epochs: 1}}")
+    assert shorter != params.read_text()
+    params.write_text(shorter)
     project.gon("run", "--budget", "smoke")
     return project
 
@@ -146,6 +150,9 @@ def test_a_report_is_verified_from_its_archive_and_what_does_not_follow_from_its
     project: Project,
 ) -> None:
     report = project.root / "report-smoke"
+    shared = dataclasses.replace(two_steps(project), inner_steps=1).digest
+    lengths = {path.name for path in (report / "data" / "runs" / shared).glob("*.json")}
+    assert lengths >= {"epochs-1.json", "epochs-1.protocols.json", "epochs-5.json"}
     key = project.root / "build" / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     sign = ["ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", str(key), str(report / "report.zip")]

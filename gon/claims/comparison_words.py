@@ -6,7 +6,7 @@ from gon.claims.formats import bounds, change, count, counted, number, published
 from gon.claims.judging import JudgedClaim
 from gon.claims.pairing import by_distance, decisive, pairs
 from gon.claims.results import Finding, Measurement, Verdict
-from gon.claims.rules import ValueRule
+from gon.claims.rules import StructuralRule, ValueRule
 from gon.claims.words import Sentence, findings, found_words, limit, outcome_words, share, shares
 
 EARLY: Mapping[Finding, str] = {
@@ -91,7 +91,10 @@ def decisive_words(claim: JudgedClaim, verdict: Verdict) -> Sentence:
     if found is None:
         return []
     (pair,) = pairs(claim, [found])
-    sentence: Sentence = [f"{pair.first_name}{' ' if pair.second else ': '}", pair.first]
+    rule = verdict.rule
+    several = not isinstance(rule, StructuralRule) and len(rule.epochs) > 1
+    after = f"After {counted(found.epochs, 'epoch')}, " if several else ""
+    sentence: Sentence = [f"{after}{pair.first_name}{' ' if pair.second else ': '}", pair.first]
     if pair.second is not None:
         sentence += [f", {pair.names[1]} ", pair.second]
     elif pair.first.published is not None:
@@ -101,3 +104,19 @@ def decisive_words(claim: JudgedClaim, verdict: Verdict) -> Sentence:
     if found.interval is not None:
         sentence += [f" ({bounds(found.interval)})"]
     return sentence
+
+
+def beside_words(claim: JudgedClaim, first: Verdict, answer: Verdict) -> Sentence:
+    """What seeds that reached the length of a claim's first rule say, where another rule answers.
+
+    Empty if that rule answers itself, or no seed reached its length.
+    """
+    rule = first.rule
+    if first.rule == answer.rule or isinstance(rule, StructuralRule):
+        return []
+    there = [c for c in first.comparisons if c.epochs == rule.epochs[-1]]
+    said = decisive_words(claim, first.model_copy(update={"comparisons": there, "early": []}))
+    if not said:
+        return []
+    seeds = f"{count(min(c.seeds for c in there))} of {counted(rule.seeds, 'seed')}"
+    return [f"After {counted(rule.epochs[-1], 'epoch')}, with {seeds}: ", *said]

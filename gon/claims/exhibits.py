@@ -10,7 +10,7 @@ from IPython.display import SVG, display
 from matplotlib.figure import Figure
 
 from gon.claims import figures
-from gon.claims.formats import listed, number
+from gon.claims.formats import counted, listed, number
 from gon.claims.frames import Frames
 from gon.claims.loading import Run
 from gon.claims.measuring import cell_text, frame_of, measurement, seed_value, shown, title
@@ -173,6 +173,7 @@ class Exhibits(Frames):
     def add_images(self, name: str, frame: pd.DataFrame, images: str, *, by: str, caption: str) -> None:
         """Add a grid of images that models made, and show it; of each model those of its first run.
 
+        They are those of the end of its training: where that is not the same for all, its length is said.
         Under a reconstruction stand its error, as a picture, and its summed squared error.
 
         Parameters
@@ -186,11 +187,15 @@ class Exhibits(Frames):
         """
         rows: list[figures.ImageRow] = []
         data = []
+        lengths = {run.record.epochs for run in self.of(frame) if run.spec.seed == 0 and not run.exact}
         for value, group in frame.groupby(by, sort=False):
             found = [(run, made) for run in self.of(group) if images in (made := run.images())]
             if found:
                 run, made = found[0]
-                of_run, values = _image_rows(images, made, shown(by, value), first=not rows)
+                label = shown(by, value)
+                if len(lengths) > 1 and not run.exact:
+                    label += f", {counted(run.epochs, 'epoch')}"
+                of_run, values = _image_rows(images, made, label, first=not rows)
                 rows += of_run
                 data.append(pd.DataFrame({"run": run.spec.digest, by: value, **values}))
         if not rows:

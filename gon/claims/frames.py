@@ -42,21 +42,47 @@ class Frames:
             reached[run.setting] = max(reached.get(run.setting, 0), run.epochs)
         rows = []
         for run in self.runs:
-            after = reached[run.setting] if epochs is None else epochs
+            # What is computed has no later epochs, and is the same after any.
+            after = reached[run.setting] if epochs is None or run.exact else epochs
             if run.epochs >= after:
                 values = {quantity: value_of(run, quantity, after) for quantity in MEASURED}
                 rows.append({"run": run.spec.digest, **vars(run.spec), "epochs": after, **values})
         columns = [*_SETTINGS, "epochs", *MEASURED]  # also of a claim that has no run yet
         return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
 
+    def at_equal_length(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The settings of a frame, all after the most epochs that a seed of each has reached.
+
+        So that what stands side by side has been trained alike: while the longest runs are trained one after
+        the other, some settings are far ahead of others.
+
+        Parameters
+        ----------
+        frame
+            Rows of `measured`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `measured` gives it, of every seed that has come so far.
+        """
+        settings = {run.setting for run in self.of(frame)}
+        reached = [
+            max(run.epochs for run in self.runs if run.setting == setting)
+            for setting in settings
+            if not setting.entry.exact
+        ]
+        found = self.measured(min(reached, default=None))
+        return found[found.run.isin([run.spec.digest for run in self.runs if run.setting in settings])]
+
     def training(self, frame: pd.DataFrame, points: int = 80) -> pd.DataFrame:
-        """The training loss of every run of a frame, averaged over at most so many blocks of steps.
+        """The training loss of a frame's runs up to its `epochs`, in at most so many blocks of steps.
 
         Columns `epoch`, `seconds` of training (CPU) and `loss`; of what is computed one row, without a time.
         """
         parts = [pd.DataFrame(columns=["run", "epoch", "seconds", "loss"])]
-        for run in self.of(frame):
-            steps, losses = block_means(run.step_losses(), points)
+        for run, after in self._lengths(frame):
+            steps, losses = block_means(run.step_losses()[: after * run.spec.steps_per_epoch], points)
             if run.exact:
                 steps, losses = (
                     np.full(1, np.nan),
@@ -69,7 +95,7 @@ class Frames:
         return frame[_SETTINGS].merge(pd.concat(parts), on="run")
 
     def history(self, frame: pd.DataFrame, better: bool = False) -> pd.DataFrame:
-        """The validation `loss` of every run of a frame after each `epoch`.
+        """The validation `loss` of a frame's runs after each `epoch` up to its `epochs`.
 
         Parameters
         ----------
@@ -80,16 +106,17 @@ class Frames:
             the mean over its seeds at the end, as the rules do.
         """
         rows = []
-        for run in self.of(frame):
+        for run, after in self._lengths(frame):
             mode = "validation_loss"
             if better and run.spec.entry.has_encoder:
                 alike = [other for other in self.of(frame) if other.setting == run.setting]
                 means = {
-                    key: np.mean([other.record.loss(key) or np.inf for other in alike])
+                    key: np.mean([other.record.loss(key, after) or np.inf for other in alike])
                     for key in (mode, "validation_loss_running")
                 }
                 mode = min(means, key=means.__getitem__)
-            rows += [(run.spec.digest, epoch.epoch, getattr(epoch, mode)) for epoch in run.record.history]
+            history = run.record.history[:after]
+            rows += [(run.spec.digest, epoch.epoch, getattr(epoch, mode)) for epoch in history]
         return frame[_SETTINGS].merge(pd.DataFrame(rows, columns=["run", "epoch", "loss"]), on="run")
 
     def evaluation(self, name: str) -> pd.DataFrame:
@@ -111,3 +138,8 @@ class Frames:
         """The runs of a frame's rows, in their order."""
         by_digest = {run.spec.digest: run for run in self.runs}
         return [by_digest[digest] for digest in frame["run"].dropna().unique()]
+
+    def _lengths(self, frame: pd.DataFrame) -> list[tuple[Run, int]]:
+        """The runs of a frame's rows, each with the epochs that it is shown for."""
+        after = frame.dropna(subset=["run"]).groupby("run")["epochs"].max()
+        return [(run, int(after[run.spec.digest])) for run in self.of(frame)]

@@ -43,8 +43,8 @@ def shown(column: str, value: object) -> str:
         "model": {name: model.title for name, model in MODELS.items()},
         "activation": ACTIVATIONS,
     }.get(column, {})
-    if column == "inner_steps":
-        return formats.counted(int(str(value)), "inner step")
+    if noun := {"inner_steps": "inner step", "epochs": "epoch"}.get(column):
+        return formats.counted(int(str(value)), noun)
     prefix = {"latent_dim": "latent ", "width": "width ", "learning_rate": "learning rate "}.get(column, "")
     return prefix + titles.get(str(value), str(value))
 

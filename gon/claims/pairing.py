@@ -75,9 +75,13 @@ def decisive(verdict: Verdict) -> Comparison | None:
     """The comparison that speaks most against what is published; None if there is none.
 
     Of an ordering, that whose first side lies highest above the second; of values, that which is farthest
-    from the published one, at a milestone where nothing can be compared at the end.
+    from the published one, at a milestone where nothing can be compared at the end. Where the verdict is that
+    it is refuted, one of those that refute it.
     """
     compared = by_distance(verdict.comparisons)
+    refuting = [c for c in compared if c.finding in ("against the published", "equal within the margin")]
+    if verdict.outcome == "not reproduced" and refuting:
+        compared = refuting
     if isinstance(verdict.rule, ValueRule):
         early = [look for look in verdict.early if look.finding == "against the published"]
         return next(reversed(compared or by_distance(early)), None)

@@ -202,11 +202,29 @@ def answered(verdict: Verdict) -> str:
     )
 
 
-def claim_words(title: str, verdict: Verdict) -> str:
-    """What became of a claim, as the beginning of a sentence: "That a larger latent ... is reproduced"."""
+def claim_words(title: str, verdict: Verdict, primary: Verdict) -> str:
+    """What became of a claim, as the beginning of a sentence: "That a larger latent ... is reproduced".
+
+    Where another rule answers than the primary one, it is said after how many epochs.
+    """
     # A title's first letter is small within a sentence, unless it is that of an acronym.
     within = title if title[1:2].isupper() else title[:1].lower() + title[1:]
-    return f"That {within} {_SAID[verdict.outcome]}"
+    return f"That {within} {_SAID[verdict.outcome]}{_instead(verdict, primary)}"
+
+
+def _instead(verdict: Verdict, primary: Verdict) -> str:
+    rules = verdict.rule, primary.rule
+    if rules[0] == rules[1] or any(isinstance(rule, StructuralRule) for rule in rules):
+        return ""
+    after, published = (_epochs(rule.epochs) for rule in rules if not isinstance(rule, StructuralRule))
+    return f" after {after}, and open after {published}"
+
+
+def still_open(verdict: Verdict, primary: Verdict) -> str:
+    """Why a claim's primary rule is open where another one answers; empty if it answers itself."""
+    if verdict.rule == primary.rule:
+        return ""
+    return f"By the primary rule the verdict stays open: {'; '.join(open_reasons(primary))}."
 
 
 def found_words(verdict: Verdict) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gon.catalogue import EVALUATIONS
-from gon.claims.formats import count, listed
+from gon.claims.formats import count, counted, listed
 from gon.claims.loading import Run
 from gon.files import sha256_of_file
 from gon.reporting.escape import slug
@@ -34,10 +34,13 @@ class Card:
         The run.
     sections
         The claims that rest on it.
+    shorter
+        The same run after fewer epochs, where a claim rests on its record there.
     """
 
     run: Run
     sections: tuple[Section, ...]
+    shorter: tuple[Run, ...] = ()
 
     @property
     def spec(self) -> RunSpec:
@@ -72,14 +75,16 @@ class Card:
     @cached_property
     def files(self) -> dict[str, Path]:
         """What lies beside its record and with it: `record`, `steps`, `images`, and evaluations by name."""
-        store, of = self.run.store, (self.spec, self.run.record.epochs)
-        named = {
-            "record": store.record_path(*of),
-            "steps": store.steps_path(self.run.record),
-            "images": store.images_path(*of),
-            **{name: store.evaluation_path(*of, name) for name in EVALUATIONS},
-            "origin": store.folder(self.spec) / ORIGIN,
+        named = _files(self.run)
+        lengths = {f" after {counted(run.epochs, 'epoch')}": _files(run) for run in self.shorter}
+        # One file holds the steps of a training, whatever its length.
+        named |= {
+            name + length: path
+            for length, files in lengths.items()
+            for name, path in files.items()
+            if path.name != named["steps"].name
         }
+        named["origin"] = self.run.store.folder(self.spec) / ORIGIN
         return {name: path for name, path in named.items() if path.exists()}
 
     @property
@@ -109,6 +114,18 @@ class Card:
         logs = [math.log(loss) for loss in self.losses]
         low, high = min(logs), max(logs)
         return " ".join(f"{i},{49 - 48 * (y - low) / (high - low):.0f}" for i, y in enumerate(logs))
+
+
+def _files(run: Run) -> dict[str, Path]:
+    """What a run left after its epochs, whether it is there or not."""
+    store, of = run.store, (run.spec, run.record.epochs)
+    evaluations = {name: store.evaluation_path(*of, name) for name in EVALUATIONS}
+    return {
+        "record": store.record_path(*of),
+        "steps": store.steps_path(run.record),
+        "images": store.images_path(*of),
+        **evaluations,
+    }
 
 
 @dataclass(frozen=True)

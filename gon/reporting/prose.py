@@ -259,7 +259,8 @@ def render_markdown(report: Report, target: Target) -> str:
 
 def digests(report: Report) -> dict[str, str]:
     """SHA-256 of what a published report follows from: code, parameters and records."""
-    records = "".join(f"{card.spec.digest} {card.record_digest}\n" for card in report.cards)
+    runs = [run for card in report.cards for run in (card.run, *card.shorter)]
+    records = "".join(f"{run.spec.digest} {run.record_name().sha256}\n" for run in runs)
     code = ("gon/**/*.py", "templates/**/*", "workflow/*", "notebooks/*.ipynb")
     return {
         "code": provenance.digest_of(*code),

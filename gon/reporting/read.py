@@ -86,11 +86,13 @@ def _section(study: Study, loader: RunLoader, folder: Path, executed: Collection
 
 def _cards(sections: Sequence[Section]) -> tuple[Card, ...]:
     """Every run once, in the order of the claims."""
-    users: dict[str, tuple[Run, list[Section]]] = {}
+    lengths: dict[str, dict[int, Run]] = {}
+    users: dict[str, list[Section]] = {}
     data_of: dict[str, Run] = {}
     for section in sections:
         for run in section.runs:
-            users.setdefault(run.spec.digest, (run, []))[1].append(section)
+            lengths.setdefault(run.spec.digest, {})[run.record.epochs] = run
+            users.setdefault(run.spec.digest, []).append(section)
             # Refuse runs of one data set that saw different images.
             other = data_of.setdefault(run.spec.dataset, run)
             require_known(run.spec.dataset, run.record.data, Path(run.spec.digest))
@@ -99,12 +101,16 @@ def _cards(sections: Sequence[Section]) -> tuple[Card, ...]:
                     f"{run.store.record_path(run.spec, run.record.epochs)}: run {run.spec.digest} was "
                     f"trained on other data than run {other.spec.digest}, though both name {run.spec.dataset}"
                 )
-    _refuse_copies([run for run, _ in users.values()])
-    cards = tuple(Card(run, tuple(used)) for run, used in users.values())
-    for card in cards:
-        for name in card.files.keys() & EVALUATIONS.keys():
-            card.run.evaluation(name)  # refused if it was altered, or is of another run
-    return cards
+    cards = []
+    for digest, used in users.items():
+        *shorter, run = (run for _, run in sorted(lengths[digest].items()))
+        cards.append(Card(run, tuple(used), tuple(shorter)))
+        for made in (run, *shorter):
+            for name in EVALUATIONS:
+                if made.store.evaluation_path(made.spec, made.record.epochs, name).exists():
+                    made.evaluation(name)  # refused if it was altered, or is of another run
+    _refuse_copies([card.run for card in cards])
+    return tuple(cards)
 
 
 def _refuse_copies(runs: Iterable[Run]) -> None:

@@ -162,16 +162,17 @@ class Report:
         return len({request.spec.digest for section in self.sections for request in section.left_out})
 
     @property
-    def answers(self) -> list[tuple[Section, Headline, Verdict]]:
-        """The questions of the first lines, each with the first verdict of its rules that is decided."""
-        found = []
-        for section in self.sections:
-            verdicts = {verdict.rule.name: verdict for verdict in section.verdicts}
-            for headline in () if section.failure else section.params.headlines:
-                named = [verdicts[rule] for rule in headline.rules]
-                decided = (v for v in named if v.outcome not in ("inconclusive", "not attempted"))
-                found.append((section, headline, next(decided, named[0])))
-        return found
+    def answers(self) -> list[tuple[Section, Headline, Verdict, Verdict]]:
+        """The questions of the first lines, each with the first verdict of its rules that is decided.
+
+        Behind it that of its first rule, which is the same where no other one answers.
+        """
+        return [
+            (section, headline, *section.answer(headline))
+            for section in self.sections
+            if not section.failure
+            for headline in section.params.headlines
+        ]
 
     @property
     def datasets(self) -> list[str]:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from gon.claims.failures import FAILURE, Failure
 from gon.claims.judging import JudgedClaim
 from gon.claims.loading import Run
+from gon.claims.params import Headline
 from gon.claims.results import ClaimResult, FigureFile, Table, Verdict
 from gon.reporting.escape import slug
 
@@ -46,6 +47,25 @@ class Section(JudgedClaim):
     def primary_verdict(self) -> Verdict | None:
         """The verdict of that rule."""
         return next((v for v in self.verdicts if v.rule.name == self.primary), None)
+
+    def answer(self, headline: Headline) -> tuple[Verdict, Verdict]:
+        """The first verdict of a question's rules that is decided, and that of its first rule.
+
+        They are the same where the first is decided, or none is.
+        """
+        verdicts = {verdict.rule.name: verdict for verdict in self.verdicts}
+        named = [verdicts[rule] for rule in headline.rules]
+        decided = (v for v in named if v.outcome not in ("inconclusive", "not attempted"))
+        return next(decided, named[0]), named[0]
+
+    @property
+    def answering_verdict(self) -> Verdict | None:
+        """What the claim is said to have come to: the answer to the question that its primary rule stands in.
+
+        Until a rule for the published length has its seeds, that is one for a shorter length.
+        """
+        questions = [headline for headline in self.params.headlines if self.primary in headline.rules]
+        return self.answer(questions[0])[0] if questions and self.verdicts else self.primary_verdict
 
     @property
     def attempted(self) -> list[Verdict]:

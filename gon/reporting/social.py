@@ -19,7 +19,7 @@ def draw_social_image(report: Report, title: str, path: Path) -> None:
     with style(), plt.rc_context({"figure.constrained_layout.use": False}):
         figure = plt.figure(figsize=(12, 6.3), dpi=100, facecolor="white")
         figure.text(0.06, 0.92, textwrap.fill(title, 42), fontsize=30, weight="bold", va="top")
-        for i, (_, headline, verdict) in enumerate(report.answers):
+        for i, (_, headline, verdict, _) in enumerate(report.answers):
             height = 0.62 - 0.1 * i
             figure.text(0.06, height, headline.question, fontsize=21)
             answer = words.answer(verdict)

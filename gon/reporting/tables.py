@@ -184,7 +184,10 @@ def _contents(report: Report) -> Iterator[tuple[str, str, Mapping[str, Column] |
     what = {"record": "Record of", "steps": "Loss of every step of", "images": "Images made by"}
     for card in report.cards:
         for name, link in card.links.items():
-            described = f"{what.get(name, 'Further evaluation of')} the run {card.spec.label}"
+            kind, _, after = name.partition(" ")
+            described = (
+                f"{what.get(kind, 'Further evaluation of')} the run {card.spec.label} {after}".rstrip()
+            )
             yield link.removeprefix("data/"), described, None
 
 
