@@ -86,6 +86,7 @@ def test_a_record_altered_by_hand_is_refused_and_never_used(project: Project) ->
     assert project.page() == page
 
 
+@pytest.mark.long
 def test_a_record_that_is_another_changes_table_sentence_and_verdict(project: Project) -> None:
     """A lower loss in record, steps and digests alike: only training again can tell (test_integrity.py)."""
     before = project.verdicts("two_step")
@@ -146,9 +147,7 @@ def test_a_result_altered_by_hand_is_refused(project: Project, change: Any, word
     assert project.page() == page
 
 
-def test_a_report_is_verified_from_its_archive_and_what_does_not_follow_from_its_records_is_named(
-    project: Project,
-) -> None:
+def test_a_report_is_verified_and_a_page_that_was_edited_is_named(project: Project) -> None:
     report = project.root / "report-smoke"
     shared = dataclasses.replace(two_steps(project), inner_steps=1).digest
     lengths = {path.name for path in (report / "data" / "runs" / shared).glob("*.json")}
@@ -167,7 +166,10 @@ def test_a_report_is_verified_from_its_archive_and_what_does_not_follow_from_its
     assert re.search(r"folder .* differs .*index\.html", " ".join(output.split())), output
     (report / "index.html").write_text(page)
 
-    # A number that only its notebook computes, with every digest made to agree: `gon report` takes it.
+
+@pytest.mark.long
+def test_a_forged_number_that_only_its_notebook_computes_is_found_from_the_archive(project: Project) -> None:
+    """With every digest made to agree: `gon report` takes it."""
     build = project.root / "build" / "smoke"
     folder, notebook = build / "claims" / "protocol", build / "notebooks" / "protocol.ipynb"
     original = {path: path.read_bytes() for path in [notebook, *folder.rglob("*.*")]}
@@ -198,6 +200,7 @@ def test_a_changed_parameter_runs_only_what_depends_on_it(project: Project) -> N
     assert "two_step.inner_steps=[1,2,3]" in project.page()
 
 
+@pytest.mark.long
 def test_a_fourth_claim_needs_a_notebook_and_a_parameter_file_only(project: Project) -> None:
     params = (project.root / "params" / "claims" / "two_step.yaml").read_text()
     params = params.replace("order: 3", "order: 4")
@@ -237,6 +240,7 @@ def test_a_notebook_that_fails_is_shown_as_failed_beside_the_others(project: Pro
     assert project.page() == page
 
 
+@pytest.mark.long
 def test_a_training_that_fails_fails_its_claims_only(project: Project) -> None:
     """No setting that is allowed fails: the code of the copy is broken for one run instead."""
     path, page = project.root / "gon" / "runs" / "train.py", project.page()
@@ -253,6 +257,7 @@ def test_a_training_that_fails_fails_its_claims_only(project: Project) -> None:
     assert project.page() == page
 
 
+@pytest.mark.long
 def test_a_run_that_diverges_is_recorded_and_shown_as_diverged(project: Project) -> None:
     """No setting that is allowed overflows a sigmoid's loss: the arithmetic of the copy is broken instead."""
     path = project.root / "gon" / "runs" / "trajectory.py"
@@ -269,6 +274,7 @@ def test_a_run_that_diverges_is_recorded_and_shown_as_diverged(project: Project)
     assert "diverged in epoch" not in project.page()
 
 
+@pytest.mark.long
 def test_a_record_cut_short_is_named_and_kept(project: Project) -> None:
     digest = project.result("protocol")["records"][0]["run"]  # type: ignore[index]
     page = project.page()

@@ -31,6 +31,7 @@ def test_made_up_runs_pass_every_check_of_a_record(tmp_path: Path) -> None:
     assert len({store.load(run.spec, run.epochs).trajectory for run in laid}) == 25
 
 
+@pytest.mark.long
 @pytest.mark.skipif(chromium() is None, reason="no Chromium; set CHROMIUM to one")
 @pytest.mark.timeout(900)
 def test_the_page_of_the_whole_reference_plan_is_light_and_short(tmp_path: Path) -> None:

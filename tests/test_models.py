@@ -363,7 +363,9 @@ def test_a_continued_run_of_every_model_equals_an_uninterrupted_one(model: str, 
 
 
 @pytest.mark.filterwarnings("default")  # of torch's compiler about parts of torch
-@pytest.mark.parametrize("model", COMPILED)
+@pytest.mark.parametrize(
+    "model", [COMPILED[0], *(pytest.param(model, marks=pytest.mark.long) for model in COMPILED[1:])]
+)
 def test_a_compiled_step_of_every_model_is_the_same_and_continues_bit_for_bit(
     model: str, images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_the_order_is_that_of_the_stages_seed_by_seed(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_training_that_is_killed_goes_on_and_gives_the_same_bits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

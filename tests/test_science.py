@@ -161,7 +161,7 @@ def test_the_fast_pass_is_the_reference_in_float64(
         torch.testing.assert_close(other, buffer, rtol=1e-10, atol=1e-14, msg=name)
 
 
-@pytest.mark.parametrize("inner_steps", [1, 2])
+@pytest.mark.parametrize("inner_steps", [1, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("start", "within"), [("beside the kink", 1e-4), ("after the first step", 1e-3)])
 def test_both_passes_train_alike_in_float32(
     mnist: data.PreparedImages, start: str, within: float, inner_steps: int

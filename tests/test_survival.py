@@ -125,6 +125,7 @@ def test_a_lock_and_unfinished_files_of_killed_processes_do_no_harm(project: Pro
     assert [path for path in left if path.exists()] == []
 
 
+@pytest.mark.long
 def test_a_data_set_that_cannot_be_had_fails_its_claims_only(tmp_path: Path) -> None:
     project = Project(tmp_path / "project", claims=("two_step", "latent_size"))
     data = tmp_path / "data"
@@ -165,6 +166,6 @@ def test_a_kernel_that_is_killed_is_named_and_the_next_start_goes_on(project: Pr
 
 # Each wait in it has a limit of its own.
 @pytest.mark.timeout(8 * 3600)
-@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [1, pytest.param(200, marks=pytest.mark.long)])
 def test_what_is_killed_at_random_ends_like_what_is_not(tmp_path: Path, kills: int) -> None:
     assert soak.soak(tmp_path, kills, seed=time.time_ns()) == []

@@ -150,6 +150,7 @@ def execute_notebook(path: Path, executed: Path, values: dict[str, Any], result:
             kernel_name=_KERNEL,
             language="python",
             kernel_manager_class=_Kernel,
+            coalesce_streams=True,  # else what a cell prints is split by when it was read
         )
     except RuntimeError as error:  # nbclient's own, and jupyter_client's while the kernel starts
         if "ernel died" not in str(error):

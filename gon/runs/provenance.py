@@ -215,14 +215,18 @@ def repository() -> str | None:
 
 
 def source_files() -> list[str]:
-    """The files of the project, without reference records, from its root; empty where nothing says them."""
+    """The files of the project from its root, but for reference records and the report that is made of them.
+
+    Empty where nothing says them.
+    """
     try:
         listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
     except GonError:
         return []
     told = _manifest().get("files")
     names = list(told if isinstance(told, dict) else {}) if listed is None else listed.split("\0")
-    return sorted(name for name in names if (PROJECT / name).is_file() and not name.startswith("records/"))
+    made = ("records/", "docs/report/")
+    return sorted(name for name in names if (PROJECT / name).is_file() and not name.startswith(made))
 
 
 def digest_of(*patterns: str) -> str:
