@@ -198,6 +198,8 @@ def test_a_changed_parameter_runs_only_what_depends_on_it(project: Project) -> N
     assert len(re.findall(r"^start\s+train", output, re.MULTILINE)) == 1
     assert len(re.findall(r"^start\s+notebook", output, re.MULTILINE)) == 1
     assert "two_step.inner_steps=[1,2,3]" in project.page()
+    project.gon("run", "--budget", "smoke")
+    assert "two_step.inner_steps=[1,2,3]" not in project.page()
 
 
 @pytest.mark.long

@@ -11,6 +11,7 @@ from gon.files import PROJECT
 
 sys.path.append(str(PROJECT / "tools"))
 import commands_page  # noqa: E402
+import publish_report  # noqa: E402
 
 PAGES = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES += sorted((PROJECT / "docs").glob("*.md"))
@@ -43,3 +44,11 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_the_answers_in_the_readme_are_those_of_the_report_in_the_repository() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    answers = publish_report.answers(publish_report.PUBLISHED)
+    assert len(answers.splitlines()) > 5
+    assert publish_report.with_answers(readme, answers) == readme, "stale: python tools/publish_report.py"
+    assert publish_report.with_answers(readme, "") != readme

@@ -171,10 +171,9 @@ class Exhibits(Frames):
         self._add_figure(name, panels, data, caption, alt)
 
     def add_images(self, name: str, frame: pd.DataFrame, images: str, *, by: str, caption: str) -> None:
-        """Add a grid of images that models made, and show it; of each model those of its first run.
+        """Add a grid of images that models made, and show it: of each its first run, at the run's end.
 
-        They are those of the end of its training: where that is not the same for all, its length is said.
-        Under a reconstruction stand its error, as a picture, and its summed squared error.
+        Where trainings are not of one length, theirs are said. Under a reconstruction stands its error.
 
         Parameters
         ----------
@@ -192,10 +191,8 @@ class Exhibits(Frames):
             found = [(run, made) for run in self.of(group) if images in (made := run.images())]
             if found:
                 run, made = found[0]
-                label = shown(by, value)
-                if len(lengths) > 1 and not run.exact:
-                    label += f", {counted(run.epochs, 'epoch')}"
-                of_run, values = _image_rows(images, made, label, first=not rows)
+                after = f", {counted(run.epochs, 'epoch')}" if len(lengths) > 1 and not run.exact else ""
+                of_run, values = _image_rows(images, made, shown(by, value) + after, first=not rows)
                 rows += of_run
                 data.append(pd.DataFrame({"run": run.spec.digest, by: value, **values}))
         if not rows:
