@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import PIL.Image
-import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -29,7 +28,9 @@ from gon.runs.store import Image
 TEXT_WIDTH = 6.3
 """Width of the text in print, in inches; figures are drawn at the size at which they are read."""
 
-_COLOURS = [*sns.color_palette("colorblind", 10), (0.0, 0.0, 0.0), (0.45, 0.45, 0.45)]
+# Seaborn's colour-blind palette; to import it takes 0.8 s of every process that draws.
+_COLOURS = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133"]
+_COLOURS += ["#56b4e9", "#000000", "#737373"]
 _DASHES: list[Any] = ["-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 1))]
 _MARKERS = ["o", "s", "^", "v", "P", "X"]
 _FEW_POINTS = 12
