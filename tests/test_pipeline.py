@@ -67,6 +67,13 @@ def test_the_reference_runs_decide_without_any_training(project: Project) -> Non
     assert "not reproduced" in page and "not trained yet" in page
 
 
+def test_the_archive_alone_gives_the_report_again(project: Project) -> None:
+    output = " ".join(re.sub(r"[│\s]+", " ", project.gon("verify", "report/report.zip")).split())
+    assert "differs" not in output, output
+    assert "files of code, parameters and notebooks are those in place" in output
+    assert "of the page follow from the records" in output
+
+
 def test_nothing_changed_does_nothing(project: Project) -> None:
     page = (project.root / "report" / "index.html").stat().st_mtime_ns
     output = project.gon("run", "--no-check")

@@ -19,7 +19,7 @@ from gon.runs.origin import ORIGIN
 from gon.runs.record import Session
 from gon.spec import RunSpec
 
-PER_RUN = ("device", "origin pass", "compiled", "commit")
+PER_RUN = ("device", "gradient", "compiled", "commit")
 """Facts that stand with each run, and not with its environment."""
 _CURVE_POINTS = 20
 
@@ -197,7 +197,7 @@ def environment_facts(session: Session) -> dict[str, str]:
         "versions": ", ".join(f"{name} {version}" for name, version in session.versions.items()),
         "device": f"{session.device}, {session.dtype}",
         "threads per run": str(session.threads),
-        "origin pass": session.origin_pass,
+        "gradient": {"fast": "in closed form", "reference": "by autograd"}.get(session.origin_pass, ""),
         "compiled": session.compiled,
         "commit": session.commit or "not in a git checkout",
     }
@@ -219,7 +219,7 @@ def ways(
     found: dict[tuple[int, tuple[tuple[str, str], ...]], list[Card]] = {}
     for card in group.cards:
         facts = environment_facts(card.session)
-        way = tuple((key, facts[key]) for key in PER_RUN)
+        way = tuple((key, facts[key]) for key in PER_RUN if facts[key])
         if card.run.origin is not None:
             way = (*way, ("record", f"from {card.run.origin}"))
         found.setdefault((environments[card.spec.digest], way), []).append(card)
