@@ -264,7 +264,7 @@ def test_the_deposit_says_what_the_citation_says() -> None:
 
 def test_the_graph_is_that_of_the_snakefile(built: Path, tmp_path: Path) -> None:
     graph = read_graph(built / "workflow.dot")
-    assert set(graph) == {"all", "data", "train", "notebook", "explanation", "graph", "report"}
+    assert set(graph) == {"all", "data", "train", "check", "notebook", "explanation", "graph", "report"}
     assert {("data", "train"), ("train", "notebook"), ("notebook", "report")} <= set(graph.edges)
     svg = (built / "report/data/workflow.svg").read_text()
     page = (built / "report/index.html").read_text(encoding="utf-8")

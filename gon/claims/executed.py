@@ -107,6 +107,7 @@ def _read(path: Path) -> NotebookNode:
     try:
         notebook.metadata.pop("papermill", None)
         notebook.metadata.pop("widgets", None)
+        notebook.metadata.get("language_info", {}).pop("version", None)  # of Python, to the last patch
         for number, cell in enumerate(notebook.cells, start=1):
             cell.id = f"{path.stem.replace('_', '-')}-{number}"  # papermill gives new ones ids by chance
             for timed in ("papermill", "execution"):

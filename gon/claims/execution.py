@@ -153,9 +153,14 @@ def execute_notebook(path: Path, executed: Path, values: dict[str, Any], result:
             coalesce_streams=True,  # else what a cell prints is split by when it was read
         )
     except RuntimeError as error:  # nbclient's own, and jupyter_client's while the kernel starts
-        if "ernel died" not in str(error):
-            raise
-        raise GonError(f"{path}: its kernel was killed, or ran out of memory") from error
+        if "ernel died" in str(error):
+            raise GonError(f"{path}: its kernel was killed, or ran out of memory") from error
+        if "didn't respond" in str(error):
+            why = "a machine that is very busy, or one without a network of its own (127.0.0.1)"
+            raise GonError(
+                f"{path}: its kernel does not answer within a minute; likely causes: {why}"
+            ) from error
+        raise
     except papermill.PapermillExecutionError as error:
         trace = "\n".join(error.traceback)
         raise GonError(f"{path}, cell {error.exec_count}: {error.ename}: {error.evalue}\n{trace}") from error
