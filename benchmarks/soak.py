@@ -25,6 +25,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -269,8 +270,12 @@ def differences(
     again = Project(folder, tuple(claims))
     shutil.copytree(project.root / "runs", folder / "runs")
     again.gon("run", "--budget", "smoke", "--cores", "2", *changes)
-    if project.page() != again.page():
-        found.append("index.html: differs")
+    for ours, theirs in zip_longest(project.page().splitlines(), again.page().splitlines(), fillvalue=""):
+        if ours != theirs:
+            at = len(os.path.commonprefix([ours, theirs]))
+            start = max(0, at - 200)
+            found.append(f"index.html: {ours[start : at + 200]!r} in place of {theirs[start : at + 200]!r}")
+            break
     left = [path for path in project.root.rglob("*.unfinished")]
     return found + [f"left behind: {path}" for path in [*left, *project.root.glob(".report-*")]]
 

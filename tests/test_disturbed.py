@@ -5,9 +5,12 @@ The copy has two claims: what is tested is the same with all of them (test_pipel
 
 import dataclasses
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -43,6 +46,24 @@ def test_a_template_edit_renders_only(project: Project) -> None:
     output = project.gon("run", "--budget", "smoke")
     assert "A sentence at the end." in project.page()
     assert not re.search(r"^start\s+(train|notebook)", output, re.MULTILINE)
+
+
+def test_a_report_that_is_stopped_in_the_making_is_made_by_the_next_start(project: Project) -> None:
+    """The engine puts back the page of before, which must not pass for the new one."""
+    template, page = project.root / "templates" / "report.md", project.page()
+    template.write_text(template.read_text() + "\nA sentence that was late.\n")
+    command = project.start("run", "--budget", "smoke")
+    reports: list[int] = []
+    while not reports and command.poll() is None:
+        time.sleep(0.05)
+        reports = [process for process, name in project.processes().items() if "gon.cli report" in name]
+    for process in reports:
+        os.kill(process, signal.SIGTERM)
+    output, _ = command.communicate()
+    assert command.returncode == 1, output
+    assert project.page() == page
+    project.gon("run", "--budget", "smoke")
+    assert "A sentence that was late." in project.page()
 
 
 def two_steps(project: Project) -> RunSpec:
