@@ -113,7 +113,7 @@ check ruff format --check .
 check mypy
 # Test files side by side; their processes have one thread each.
 cores=$("$python" -c 'from gon.runs.provenance import available_cores; print(min(4, available_cores()))')
-check pytest --numprocesses "$cores" --dist loadfile
+check pytest --numprocesses "$cores" --dist loadfile --no-loadscope-reorder
 if [ ${#failed[@]} -gt 0 ]; then
     echo "failed: ${failed[*]}"
     exit 1

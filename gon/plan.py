@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -136,45 +137,41 @@ def _cpu_seconds(epoch: Epoch) -> float:
 
 
 def print_plan(study: Study, store: RunStore) -> None:
-    """Print the tasks of a study, those of a line together; what is in `records/` is finished."""
+    """Print the tasks of a study, those of a line together; what is in `records/` is done."""
     kept = RunStore(records_dir())
     costs = Costs([store, RunStore(REFERENCE)])
 
     def figures(group: Sequence[Task]) -> list[str]:
-        """Tasks that are finished, under way and to do; core-hours that are left, and all of them."""
-        states, left = [0, 0, 0], 0.0
-        for task in group:
-            done = _epochs_done(task.spec, store)
-            state = 0 if is_done(task, store, kept) else 1 if done > task.start else 2
-            states[state] += 1
-            left += costs.hours(task, done) if state else 0.0
-        return [*map(str, states), f"{left:.1f}", f"{sum(map(costs.hours, group)):.1f}"]
+        """Number of tasks and of those that are done; core-hours of all of them, and those that are left."""
+        to_do = [task for task in group if not is_done(task, store, kept)]
+        left = sum(costs.hours(task, _epochs_done(task.spec, store)) for task in to_do)
+        hours = [f"{sum(map(costs.hours, group)):.1f}", f"{left:.1f}" if to_do else ""]
+        return [str(len(group)), str(len(group) - len(to_do)), *hours]
 
     lines: dict[tuple[object, ...], list[Task]] = {}
     for task in tasks(study):
         lines.setdefault(task.line, []).append(task)
-    table = Table(title=f"budget {study.budget.name}: {study.budget.description}", title_justify="left")
-    for heading in ("stage", "what", "seeds", "epochs"):
-        table.add_column(heading)
-    for heading in ("finished", "under way", "to do", "core-hours left", "of"):
-        table.add_column(heading, justify="right")
+    print(f"budget {study.budget.name}: {study.budget.description}")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("stage")
+    table.add_column("what", min_width=30)
+    for heading in ("seeds", "epochs", "runs", "done", "hours", "left"):
+        table.add_column(heading, justify="right", vertical="bottom")
     for group in lines.values():
         first, seeds = group[0], sorted({task.spec.seed for task in group})
-        *figures_left, of = figures(group)
         table.add_row(
             str(first.stage),
             _settings_in_words([task.spec for task in group]),
             "–" if first.spec.entry.exact else _range(seeds),
             str(first.epochs),
-            *(text if float(text) else "" for text in figures_left),
-            of,
+            *figures(group),
         )
     table.add_section()
     table.add_row("", "in all", "", "", *figures(tasks(study)))
     Console().print(table)
     print(
         f"store: {store.root}\n"
-        "core-hours are CPU time of one core, from the records in the store and in records/, else from "
+        "hours are CPU time of one core, from the records in the store and in records/, else from "
         "docs/performance.md"
     )
 
@@ -199,7 +196,7 @@ def _settings_in_words(specs: Sequence[RunSpec]) -> str:
 
 def _range(seeds: Sequence[int]) -> str:
     whole = list(seeds) == list(range(seeds[0], seeds[-1] + 1)) and len(seeds) > 1
-    return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
+    return f"{seeds[0]}–{seeds[-1]}" if whole else ", ".join(map(str, seeds))
 
 
 def train_plan(study: Study, store: RunStore, workers: int, device: str) -> int:

@@ -67,6 +67,7 @@ def test_the_reference_runs_decide_without_any_training(project: Project) -> Non
     assert "not reproduced" in page and "not trained yet" in page
 
 
+@pytest.mark.long
 def test_the_archive_alone_gives_the_report_again(project: Project) -> None:
     output = " ".join(re.sub(r"[│\s]+", " ", project.gon("verify", "report/report.zip")).split())
     assert "differs" not in output, output
@@ -119,11 +120,17 @@ def test_ten_of_its_numbers_are_computed_by_a_script_that_shares_no_code(project
     assert (done.returncode, done.stdout.count("DIFFERS")) == (1, 1), done.stdout + done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.skipif(chromium() is None, reason="no Chromium; set CHROMIUM to one")
-def test_its_page_is_quiet_alone_light_short_and_numbered_as_the_original(project: Project) -> None:
+def test_its_page_is_quiet_alone_accessible_and_fits_a_phone(project: Project) -> None:
+    with open_browser() as browser:
+        check_page(browser, project.root / "docs" / "report" / "index.html")
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium; set CHROMIUM to one")
+def test_its_page_is_light_short_and_numbered_as_the_original(project: Project) -> None:
     path = project.root / "docs" / "report" / "index.html"
     with open_browser() as browser:
-        check_page(browser, path)
         check_size(browser, path)
     soup = BeautifulSoup(path.read_text(), "html.parser")
     numbered = {

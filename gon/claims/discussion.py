@@ -52,17 +52,13 @@ def _measured(
     runs, reached = _runs(claim, epochs, settings)
     if key.startswith("evaluation:"):
         evaluation = key.removeprefix("evaluation:").partition("/")[0]
-        runs = [run for run in runs if _evaluated(run, evaluation)]
+        runs = [run for run in runs if run.evaluation(evaluation)]
     values = [value_of(run, key, reached, claim.params.published_value(run.spec)) for run in runs]
     if not runs or any(value is None for value in values):
         return None
     entries = [seed_value(run, value) for run, value in zip(runs, values, strict=True)]
     label = runs[0].spec.settings_label
     return measurement(f"discussion/{key}/{label}", label, entries, epochs=reached, quantity=key)
-
-
-def _evaluated(run: Run, name: str) -> bool:
-    return run.store.evaluation_path(run.spec, run.record.epochs, name).exists()
 
 
 def _said(*parts: str | Measurement | None) -> list[Sentence]:

@@ -127,7 +127,6 @@ class Frames:
         rows = [
             (run.spec.digest, f"evaluation:{name}/{entry[0]}", *entry)
             for run in self.runs
-            if run.store.evaluation_path(run.spec, run.record.epochs, name).exists()
             for entry in run.evaluation(name).items()
         ]
         return self.measured()[[*_SETTINGS, "epochs"]].merge(

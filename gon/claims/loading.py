@@ -59,8 +59,9 @@ class Run:
         return self.store.load_images(self.spec, self.record.epochs)
 
     def evaluation(self, name: str) -> dict[str, float]:
-        """Losses by name that an evaluation gave, a key of `gon.catalogue.EVALUATIONS`."""
-        return read_evaluation(self.store.evaluation_path(self.spec, self.record.epochs, name), self.record)
+        """Losses by name of an evaluation, a key of `gon.catalogue.EVALUATIONS`; none if it was not made."""
+        path = self.store.evaluation_path(self.spec, self.record.epochs, name)
+        return read_evaluation(path, self.record) if path.exists() else {}
 
     @property
     def origin(self) -> str | None:

@@ -107,8 +107,7 @@ def _cards(sections: Sequence[Section]) -> tuple[Card, ...]:
         cards.append(Card(run, tuple(used), tuple(shorter)))
         for made in (run, *shorter):
             for name in EVALUATIONS:
-                if made.store.evaluation_path(made.spec, made.record.epochs, name).exists():
-                    made.evaluation(name)  # refused if it was altered, or is of another run
+                made.evaluation(name)  # refused if it was altered, or is of another run
     _refuse_copies([card.run for card in cards])
     return tuple(cards)
 
