@@ -240,7 +240,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from gon.claims.execution import check_parameters
+    from gon.claims.notebooks import check_parameters
     from gon.plan import keep_records, print_plan, train_plan
     from gon.verify.signing import write_sums
 
@@ -347,7 +347,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _notebook(options: argparse.Namespace) -> int:
-    from gon.claims.execution import execute, execute_notebook, notebook_path
+    from gon.claims.execution import execute, execute_notebook
+    from gon.claims.notebooks import notebook_path
 
     if options.claim in EXPLANATIONS:
         execute_notebook(notebook_path(options.claim), options.executed, {})

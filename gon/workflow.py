@@ -13,8 +13,8 @@ from pathlib import Path
 
 from gon import cluster
 from gon.catalogue import DATASETS, EXPLANATIONS
-from gon.claims.execution import check_parameters
 from gon.claims.failures import failures_of, is_partial, keep_failure, result_folder
+from gon.claims.notebooks import check_parameters
 from gon.claims.params import Request
 from gon.claims.study import Study
 from gon.data import prepared as data

@@ -24,9 +24,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from gon.catalogue import DATASETS
 from gon.claims.deviations import load_deviations
 from gon.claims.executed import read_notebook, seal_notebook
-from gon.claims.execution import check_parameters
 from gon.claims.failures import FAILURE, Failure, read_failure
 from gon.claims.ledger import check_ledger
+from gon.claims.notebooks import check_parameters
 from gon.claims.results import read_result
 from gon.claims.study import load_study
 from gon.cli import _chosen_spec, build_parser
@@ -198,7 +198,7 @@ def declared(folder: Path) -> Reader:
 
     def read() -> None:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("gon.claims.execution.PROJECT", folder)
+            patched.setattr("gon.claims.notebooks.PROJECT", folder)
             check_parameters(claim)
 
     return Reader(path, read, "json")

@@ -10,11 +10,11 @@ import pytest
 from report_support import begin, plausible_loss
 
 from gon.claims.claim import Claim, published, rules
-from gon.claims.execution import check_parameters, notebook_path
+from gon.claims.notebooks import check_parameters, notebook_path
 from gon.claims.results import read_result
 from gon.claims.statistics import mean_interval
 from gon.claims.study import load_study
-from gon.errors import UsageError
+from gon.errors import GonError, UsageError
 from gon.files import PROJECT
 from gon.spec import RunSpec
 
@@ -198,10 +198,24 @@ def test_a_copy_that_starts_the_claim_it_was_copied_from_is_refused(
 ) -> None:
     shutil.copytree(PROJECT / "notebooks", tmp_path / "notebooks")
     (tmp_path / "notebooks" / "two_step.ipynb").rename(tmp_path / "notebooks" / "copy.ipynb")
-    monkeypatch.setattr("gon.claims.execution.PROJECT", tmp_path)
+    monkeypatch.setattr("gon.claims.notebooks.PROJECT", tmp_path)
     copy = load_study().claim("two_step").model_copy(update={"name": "copy"})
     with pytest.raises(UsageError, match="copy.ipynb: starts the claim 'two_step'; allowed is 'copy'"):
         check_parameters(copy)
+
+
+@pytest.mark.parametrize("source", ["latent_dim = ", "latent_dim = 64\n%time", "x = " + "(" * 10_000])
+def test_parameters_that_are_not_python_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    shutil.copytree(PROJECT / "notebooks", tmp_path / "notebooks")
+    path = tmp_path / "notebooks" / "two_step.ipynb"
+    notebook = nbformat.read(path, 4)
+    next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])).source = source
+    nbformat.write(notebook, path)
+    monkeypatch.setattr("gon.claims.notebooks.PROJECT", tmp_path)
+    with pytest.raises(GonError, match=r"two_step.ipynb: its cell tagged `parameters` is not Python \("):
+        check_parameters(load_study().claim("two_step"))
 
 
 def test_a_published_value_is_a_row_without_a_run(claim: Claim) -> None:

@@ -15,9 +15,9 @@ from report_support import plausible_loss, record
 
 from gon.claims import words
 from gon.claims.decisions import decide_pairs, ordering_outcome
-from gon.claims.execution import STUDY_PARAMETERS, notebook_path
 from gon.claims.judging import judge
 from gon.claims.loading import Run
+from gon.claims.notebooks import STUDY_PARAMETERS, notebook_path
 from gon.claims.results import (
     Comparison,
     Finding,

@@ -1,4 +1,4 @@
-"""Notebooks: check the parameters of a claim's notebook, and execute it with papermill."""
+"""Execute a notebook with papermill."""
 
 import os
 import re
@@ -9,68 +9,15 @@ import papermill
 from ipykernel.kernelspec import make_ipkernel_cmd
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from nbformat import NotebookNode
-from papermill.translators import papermill_translators
 
-from gon.claims.executed import load_notebook, seal_notebook
-from gon.claims.params import ClaimParams
+from gon.claims.executed import seal_notebook
+from gon.claims.notebooks import check_parameters, notebook_path
 from gon.claims.study import Study
-from gon.errors import GonError, UsageError
+from gon.errors import GonError
 from gon.files import PROJECT, make_folder
 from gon.processes import CACHE
 
 _KERNEL = "python3"
-
-STUDY_PARAMETERS = ("budget", "epochs", "seeds", "output")
-"""Parameters that every notebook has, beside those of its claim."""
-
-
-def notebook_path(claim: str) -> Path:
-    """The notebook of a claim."""
-    return PROJECT / "notebooks" / f"{claim}.ipynb"
-
-
-def check_parameters(claim: ClaimParams) -> None:
-    """Check that a claim's notebook is its own, and takes exactly the parameters that the claim's file sets.
-
-    papermill itself only warns of a parameter that the notebook does not know, and goes on with the
-    default: a number in the report would then be that of another setting.
-
-    Raises
-    ------
-    GonError
-        If the notebook is missing.
-    UsageError
-        If a parameter is missing on either side, or the notebook starts another claim; names it.
-    """
-    path = notebook_path(claim.name)
-    if not path.is_file():
-        raise GonError(f"{path}: there is no notebook for this claim")
-    source = f"params/claims/{claim.name}.yaml"
-    notebook = load_notebook(path)
-    declared = _declared(notebook)
-    if unknown := sorted(set(claim.parameters) - declared):
-        raise UsageError(
-            f"{source}: parameters.{unknown[0]} is none of the parameters in the cell tagged `parameters` of "
-            f"{path}: {', '.join(sorted(declared - set(STUDY_PARAMETERS)))}"
-        )
-    if missing := sorted(declared - {*STUDY_PARAMETERS, *claim.parameters}):
-        raise UsageError(f"{path}: its cell tagged `parameters` sets {missing[0]}, which {source} does not")
-    for cell in notebook.cells:  # a copy that was not told its new name would find out after the training
-        started = re.search(r"""\bstart\(\s*["']([^"']*)["']""", cell.source)
-        if cell.cell_type == "code" and started and started[1] != claim.name:
-            raise UsageError(
-                f"{path}: starts the claim {started[1]!r}; allowed is {claim.name!r}, as it is named"
-            )
-
-
-def _declared(notebook: NotebookNode) -> set[str]:
-    """What the cell tagged `parameters` sets, whichever kernel the notebook was saved with."""
-    cell = next((cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])), None)
-    if cell is None:
-        return set()
-    translator = papermill_translators.find_translator(_KERNEL, "python")
-    return {parameter.name for parameter in translator.inspect(cell)}
 
 
 class _Kernel(AsyncKernelManager):
