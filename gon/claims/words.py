@@ -73,10 +73,12 @@ def _are(number: int) -> str:
 
 
 def share(number: int, total: int, noun: str) -> str:
-    """How many of all, such as "two of three pairs", or "the only pair"."""
+    """How many of all, such as "two of three pairs", "both pairs" or "the only pair"."""
     if total == 1:
         return f"the only {noun}"
-    return f"{'all' if number == total else f'{spelled(number)} of'} {spelled(total)} {noun}s"
+    if number < total:
+        return f"{spelled(number)} of {spelled(total)} {noun}s"
+    return f"both {noun}s" if total == 2 else f"all {spelled(total)} {noun}s"
 
 
 def shares(noun: str, counts: Mapping[str, int]) -> str:
@@ -221,10 +223,13 @@ def _instead(verdict: Verdict, primary: Verdict) -> str:
 
 
 def still_open(verdict: Verdict, primary: Verdict) -> str:
-    """Why a claim's primary rule is open where another one answers; empty if it answers itself."""
+    """Which rule answers in place of a claim's primary one, and why that is open; empty if it answers."""
     if verdict.rule == primary.rule:
         return ""
-    return f"By the primary rule the verdict stays open: {'; '.join(open_reasons(primary))}."
+    return (
+        f"This is by the secondary rule “{verdict.rule.statement.removesuffix('.')}”; by the primary one "
+        f"the verdict stays open: {'; '.join(open_reasons(primary))}."
+    )
 
 
 def found_words(verdict: Verdict) -> str:
