@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from gon.catalogue import DATASETS, EXPLANATIONS
+from gon.catalogue import DATASETS, EXPLANATIONS, MILESTONES
 from gon.claims.claim import Claim
 from gon.claims.executed import seal_notebook
 from gon.claims.loading import Run
@@ -159,7 +159,7 @@ def record(store: RunStore, spec: RunSpec, epochs: int, loss: float | None) -> R
             Epoch(
                 epoch,
                 train,
-                validation,
+                validation if epoch in MILESTONES or not spec.entry.validated_at_milestones else None,
                 seconds,
                 0.1 * seconds,
                 validation_loss_running=running,
@@ -174,7 +174,7 @@ def record(store: RunStore, spec: RunSpec, epochs: int, loss: float | None) -> R
     session = Session(
         first_epoch=1,
         last_epoch=max(1, len(history)),
-        started=f"2026-11-2{spec.inner_steps}T10:00:00+00:00",
+        started=f"2026-11-{20 + spec.inner_steps}T10:00:00+00:00",
         peak_memory_mib=612.4,
         machine=dict(MACHINE),
         versions={"python": "3.12.3", "torch": "2.13.0", "numpy": "2.3.1"},

@@ -384,6 +384,25 @@ def test_answer_abstract_section_rule_and_discussion_say_the_same(tmp_path: Path
     assert f"the numbers {said}." in printed
 
 
+def test_another_rule_answers_until_the_published_length_is_reached_and_is_named(tmp_path: Path) -> None:
+    def loss(spec: RunSpec) -> float:
+        scatter = [0.0, 1.0, -1.0][spec.seed] * (0.003 if spec.model == "gon" else 0.002)
+        return 2.0 * (0.5 if "autoencoder" in spec.model else 1.0) * (1 + scatter)
+
+    options: dict[str, Any] = {"budget": "standard", "overrides": ("seeds=3",), "loss": loss}
+    report = make_report(tmp_path, ("model_comparison",), **options)
+    summary, section = (section_text(report, name) for name in ("summary", "claim-model_comparison"))
+    assert "better than other models is not reproduced after 50 epochs, and open after 500 epochs." in summary
+    assert re.search(
+        r"an autoencoder\?\W+no\W+MNIST, .* after 50 epochs, with all images and 3 seeds", summary
+    )
+    assert (
+        "This is by the secondary rule “On MNIST, after 50 epochs, GON has a lower validation loss than "
+        "every other trained model”; by the primary one the verdict stays open: the runs have 50 epochs, and"
+        in section
+    )
+
+
 def test_table_1_stands_in_front_with_pca_and_what_is_published(tmp_path: Path) -> None:
     for name in ("latent_size", "model_comparison"):
         make_claim(tmp_path / name, name)
