@@ -114,6 +114,7 @@ def test_the_first_lines_say_what_was_checked_here(
     lines = first_lines(tmp_path / "report")
     text = " ".join(lines.get_text().split())
     assert f"the first epoch of {len(digests)} of {len(digests)} runs" in text and words in text
+    assert text.index(words) < text.index("Does it reproduce?"), "on the first screen, above the answers"
     warning = lines.select_one(".warning")
     assert (warning is not None) == ("disagrees" in words)
     if warning is not None:

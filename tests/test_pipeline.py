@@ -71,6 +71,7 @@ def test_the_reference_runs_decide_without_any_training(project: Project) -> Non
 def test_the_archive_alone_gives_the_report_again(project: Project) -> None:
     output = " ".join(re.sub(r"[│\s]+", " ", project.gon("verify", "report/report.zip")).split())
     assert "differs" not in output, output
+    assert "files of code, parameters and notebooks are those in place" in output, output
     assert "of the page follow from the records" in output
 
 

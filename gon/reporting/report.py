@@ -77,11 +77,10 @@ class Report:
         for card in self.cards:
             for name, version in card.session.versions.items():
                 versions.setdefault(name, set()).add(version)
-        machines = {
-            f"{session.machine.get('gpu', session.machine['processor'])}, {session.device.upper()}, "
-            f"{counted(session.threads, 'thread')} per run"
-            for session in (card.session for card in self.cards)
-        }
+        machines: dict[str, set[str]] = {}
+        for session in (card.session for card in self.cards):
+            way = f"{session.device.upper()}, {counted(session.threads, 'thread')} per run"
+            machines.setdefault(way, set()).add(session.machine.get("gpu", session.machine["processor"]))
         images = [
             f"{count(train)} training and {count(validation)} validation images"
             for train, validation in self.split_sizes
@@ -92,7 +91,7 @@ class Report:
             "images": " or ".join(images),
             "datasets": listed(self.datasets),
             "versions": "; ".join(f"{name} {' or '.join(sorted(v))}" for name, v in versions.items()),
-            "machines": "; ".join(sorted(machines)),
+            "machines": "; ".join(f"{listed(sorted(names))} ({way})" for way, names in machines.items()),
         }
 
     def here(self, deviation: Deviation) -> str:
