@@ -84,10 +84,7 @@ class Frames:
         for run, after in self._lengths(frame):
             steps, losses = block_means(run.step_losses()[: after * run.spec.steps_per_epoch], points)
             if run.exact:
-                steps, losses = (
-                    np.full(1, np.nan),
-                    [run.record.loss("train_loss") or np.nan],
-                )
+                steps, losses = np.full(1, np.nan), np.full(1, run.record.loss("train_loss") or np.nan)
             seconds = steps * (run.record.step_milliseconds or 0.0) / 1e3
             epochs = steps / run.spec.steps_per_epoch
             values = {"run": run.spec.digest, "epoch": epochs, "seconds": seconds, "loss": losses}

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import subprocess
 import sys
 import time
@@ -24,9 +25,9 @@ from gon.runs.store import Image, RunStore, read_evaluation
 from gon.spec import RunSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
-    """One run that a claim rests on.
+    """One run that a claim rests on; each is loaded once, see `RunLoader`, and the same as itself only.
 
     Attributes
     ----------
@@ -69,7 +70,7 @@ class Run:
         record = self.store.record_path(self.spec, self.record.epochs)
         return read_origin(record.parent).get(record.name)
 
-    @property
+    @functools.cached_property
     def setting(self) -> RunSpec:
         """What it has in common with runs of other seeds."""
         return dataclasses.replace(self.spec, seed=RunSpec.seed)

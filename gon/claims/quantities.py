@@ -4,6 +4,7 @@ A column of a notebook's frame that is named by one of these keys is computed on
 the records; see `gon.claims.checks`. A key may have an argument behind a colon, such as `epochs_to:40`.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,11 +84,15 @@ def _crossing(run: Run, epochs: int, argument: str, published: float | None) -> 
     return next(below, None)
 
 
+@functools.cache  # a claim asks for several thresholds; a block is a number where a step was
+def _blocks(run: Run, epochs: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    return block_means(run.step_losses()[: epochs * run.spec.steps_per_epoch], _BLOCKS)
+
+
 def _steps_to(run: Run, epochs: int, argument: str, published: float | None) -> float | None:
     """The middle of the first block of steps whose mean training loss has fallen to a threshold."""
-    losses = run.step_losses()[: epochs * run.spec.steps_per_epoch]
-    steps, means = block_means(losses, _BLOCKS)
-    reached = np.flatnonzero(np.asarray(means) <= float(argument))
+    steps, means = _blocks(run, epochs)
+    reached = np.flatnonzero(means <= float(argument))
     return float(steps[reached[0]]) if len(reached) else None
 
 
@@ -129,7 +134,9 @@ MEASURED = ("validation_loss", "validation_loss_running", "train_loss", "step_mi
 """Those that every row of a frame has."""
 
 
-def block_means(losses: npt.ArrayLike, points: int = 80) -> tuple[npt.NDArray[np.float64], list[float]]:
+def block_means(
+    losses: npt.ArrayLike, points: int = 80
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Average a loss per step over blocks of equal length.
 
     Parameters
@@ -148,4 +155,9 @@ def block_means(losses: npt.ArrayLike, points: int = 80) -> tuple[npt.NDArray[np
     length = max(1, -(-len(values) // points))
     starts = np.arange(0, len(values), length)
     ends = np.minimum(starts + length, len(values))
-    return (starts + ends) / 2, [float(values[a:b].mean()) for a, b in zip(starts, ends, strict=True)]
+    full = len(values) // length * length
+    means = [
+        *values[:full].reshape(-1, length).mean(axis=1),
+        *([values[full:].mean()] if full < len(values) else []),
+    ]
+    return (starts + ends) / 2, np.asarray(means)

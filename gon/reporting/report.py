@@ -80,7 +80,7 @@ class Report:
         machines: dict[str, set[str]] = {}
         for session in (card.session for card in self.cards):
             way = f"{session.device.upper()}, {counted(session.threads, 'thread')} per run"
-            machines.setdefault(way, set()).add(session.machine.get("gpu", session.machine["processor"]))
+            machines.setdefault(way, set()).add(str(session.machine.get("gpu", session.machine["processor"])))
         images = [
             f"{count(train)} training and {count(validation)} validation images"
             for train, validation in self.split_sizes
