@@ -130,7 +130,10 @@ QUANTITIES = {
 }
 """Losses are those of `RunRecord.loss`, times those of the device; see each function."""
 
-MEASURED = ("validation_loss", "validation_loss_running", "train_loss", "step_milliseconds", "parameters")
+MEASURED = (
+    *("validation_loss", "validation_loss_running", "better_validation_loss"),
+    *("train_loss", "step_milliseconds", "parameters"),
+)
 """Those that every row of a frame has."""
 
 

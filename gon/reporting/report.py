@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gon.catalogue import DATASETS
+from gon.claims.coverage import run_epochs, span
 from gon.claims.deviations import Deviation
 from gon.claims.formats import count, counted, listed
 from gon.claims.params import Budget, Headline
@@ -86,8 +87,8 @@ class Report:
             for train, validation in self.split_sizes
         ]
         return {
-            "epochs": counted(self.budget.epochs, "epoch"),
-            "seeds": counted(self.budget.seeds, "seed"),
+            "epochs": run_epochs(card.run for card in self.cards) or counted(self.budget.epochs, "epoch"),
+            "seeds": span(self.seed_counts, "seed") or counted(self.budget.seeds, "seed"),
             "images": " or ".join(images),
             "datasets": listed(self.datasets),
             "versions": "; ".join(f"{name} {' or '.join(sorted(v))}" for name, v in versions.items()),
