@@ -309,7 +309,7 @@ def test_a_record_cut_short_is_named_and_kept(project: Project) -> None:
         output = project.gon("run", "--budget", "smoke", status=1)
         assert f"{digest}/{file}" in output
         assert path.read_bytes() == original[: len(original) // 2]
-        assert "protocol" in failed_claims(project)
+        assert "two_step" in failed_claims(project)
         path.write_bytes(original)
     project.gon("run", "--budget", "smoke")
     assert project.page() == page
