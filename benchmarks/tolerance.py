@@ -51,7 +51,7 @@ SPECS = [
     (RunSpec(latent_dim=64, model="glo"), 5),
     (RunSpec(latent_dim=64, model="pca"), 1),
     (RunSpec(latent_dim=48, width=32, model="variational_gon"), 1),
-    (RunSpec(latent_dim=32, width=256, model="implicit_gon"), 1),
+    (RunSpec(latent_dim=32, width=64, model="implicit_gon"), 1),
 ]
 """What is trained, and for how many epochs."""
 
