@@ -22,7 +22,7 @@ def render_page(report: Report) -> str:
     contents, text = render_prose(report, "page")
     summary, _, body = text.partition(_CONTENTS_HERE)
     script = (TEMPLATES / "page" / "script.js").read_text(encoding="utf-8")
-    abstract = BeautifulSoup(summary, "html.parser").select_one("#summary p")
+    abstract = BeautifulSoup(summary, "html.parser").select_one(".abstract p")
     template = environment("html").get_template("page.html")
     return template.render(
         report=report,
