@@ -2,7 +2,8 @@
 
 `gon plan` shows it, `gon plan --train` trains it, and `gon plan --keep FOLDER` copies what has finished.
 Each run is trained by `gon train`, which goes on from its checkpoint: the training may be stopped at any
-moment, and the same command goes on.
+moment, and the same command goes on. What was stopped is kept as far as it came, with its checkpoint, so that
+another machine goes on with it: 500 epochs take longer than many a machine is to be had.
 """
 
 import itertools
@@ -24,7 +25,7 @@ from rich.table import Table
 from gon.catalogue import ACTIVATIONS, DATASETS, MILESTONES
 from gon.claims.params import REFERENCE, Request, records_dir
 from gon.claims.study import Study
-from gon.files import PROJECT, make_folder, write_atomically
+from gon.files import PROJECT, make_folder, sha256_of_file, write_atomically
 from gon.processes import STOP_SIGNALS, child_environment
 from gon.runs.progress import read_progress
 from gon.runs.record import Epoch
@@ -144,7 +145,7 @@ def print_plan(study: Study, store: RunStore) -> None:
     def figures(group: Sequence[Task]) -> list[str]:
         """Number of tasks and of those that are done; core-hours of all of them, and those that are left."""
         to_do = [task for task in group if not is_done(task, store, kept)]
-        left = sum(costs.hours(task, _epochs_done(task.spec, store)) for task in to_do)
+        left = sum(costs.hours(task, _epochs_done(task.spec, store, kept)) for task in to_do)
         hours = [f"{sum(map(costs.hours, group)):.1f}", f"{left:.1f}" if to_do else ""]
         return [str(len(group)), str(len(group) - len(to_do)), *hours]
 
@@ -176,11 +177,12 @@ def print_plan(study: Study, store: RunStore) -> None:
     )
 
 
-def _epochs_done(spec: RunSpec, store: RunStore) -> int:
-    """Epochs of a run that are trained already: as its last record or its progress file says."""
+def _epochs_done(spec: RunSpec, store: RunStore, kept: RunStore) -> int:
+    """Epochs of a run that need no training: as its last record, its progress file or a kept state says."""
     progress = read_progress(store.progress_path(spec))
     under_way = progress.step // progress.steps_per_epoch if progress else 0
-    return max([under_way, *store.recorded(spec.digest)])
+    resumable = kept.recorded(spec.digest) if kept.checkpoint_path(spec).exists() else []
+    return max([under_way, *store.recorded(spec.digest), *resumable])
 
 
 def _settings_in_words(specs: Sequence[RunSpec]) -> str:
@@ -207,7 +209,8 @@ def train_plan(study: Study, store: RunStore, workers: int, device: str) -> int:
     study
         Budget and claims.
     store
-        Where the runs lie. What is in `records/` is not trained again, unless a longer training needs it.
+        Where the runs lie. What is in `records/` is not trained again, unless a longer training needs it and
+        there is no checkpoint to go on from.
     workers
         Processes of one thread side by side.
     device
@@ -260,6 +263,9 @@ def _log(task: Task, store: RunStore) -> Path:
 def _start(task: Task, store: RunStore, device: str) -> subprocess.Popen[bytes]:
     log = _log(task, store)
     make_folder(log.parent)
+    kept, own = RunStore(records_dir()).checkpoint_path(task.spec), store.checkpoint_path(task.spec)
+    if kept.exists() and not own.exists():
+        write_atomically(own, kept.read_bytes())
     command = [sys.executable, "-m", "gon.cli", "train", *task.run.arguments]
     command += ["--epochs", str(task.epochs), "--store", str(store.root), "--device", device]
     environment = {**child_environment(), "OMP_NUM_THREADS": "1"}
@@ -271,15 +277,16 @@ def keep_records(study: Study, store: RunStore, folder: Path) -> int:
     """Copy what has finished of a study into a folder of reference records.
 
     With each record go its steps and evaluations; images of seed 0 at 50 and 500 epochs, or where the run
-    ends; weights of seed 0 at 500 epochs only; no checkpoints. What is there already is never altered: a file
-    of steps may grow by what a longer training added.
+    ends; weights of seed 0 at 500 epochs only. A run that was stopped on its way is recorded as far as it
+    came; its checkpoint is kept until the run ends. No record that is there is ever altered: a file of steps
+    may grow by what a longer training added.
 
     Parameters
     ----------
     study
         Which runs.
     store
-        Where they were trained.
+        Where they were trained. What is being trained is left to finish.
     folder
         Where reference records are kept.
 
@@ -291,17 +298,48 @@ def keep_records(study: Study, store: RunStore, folder: Path) -> int:
     Raises
     ------
     GonError
-        If a record is damaged, or another one stands in its place.
+        If a record or a checkpoint is damaged, or another record stands in its place.
     """
     kept, copied, planned = RunStore(folder), 0, tasks(study)
     farthest = {task.spec: task.epochs for task in sorted(planned, key=lambda task: task.epochs)}
     for task in planned:
-        recorded = [epochs for epochs in store.recorded(task.spec.digest) if epochs <= task.epochs]
-        if task.epochs not in recorded:
-            continue
-        for epochs in recorded:
-            copied += _keep(task, epochs, store, kept, with_images=epochs in (50, 500, farthest[task.spec]))
+        reached = min(task.epochs, _reached(task, store))
+        for epochs in store.recorded(task.spec.digest) if reached > task.start else []:
+            if epochs <= reached:
+                with_images = epochs in (50, 500, farthest[task.spec])
+                copied += _keep(task, epochs, store, kept, with_images=with_images)
+    for spec, end in farthest.items():
+        _keep_checkpoint(spec, end, store, kept)
     return copied
+
+
+def _reached(task: Task, store: RunStore) -> int:
+    """How far a task's run is recorded, once it is recorded where it was stopped; 0 while it is trained."""
+    # They import torch, which takes seconds.
+    from gon.runs.checkpoint import load_tensors
+    from gon.runs.train import train
+
+    path, recorded = store.checkpoint_path(task.spec), max(store.recorded(task.spec.digest), default=0)
+    if recorded >= task.epochs:
+        return recorded
+    if store.is_locked(task.spec) or not path.exists():
+        return 0
+    stopped = len(load_tensors(path)["history"])
+    if stopped > task.start:
+        train(task.spec, stopped, store, evaluations=task.run.evaluations)
+    return stopped
+
+
+def _keep_checkpoint(spec: RunSpec, end: int, store: RunStore, kept: RunStore) -> None:
+    """Keep the state that a run goes on from while the longest record that is kept is not its end."""
+    source, target = store.checkpoint_path(spec), kept.checkpoint_path(spec)
+    longest = max(kept.recorded(spec.digest), default=0)
+    if longest >= end:
+        target.unlink(missing_ok=True)
+    elif longest and source.exists():
+        record = kept.load(spec, longest)
+        if record.files.get("checkpoint") == sha256_of_file(source):
+            write_atomically(target, source.read_bytes())
 
 
 def _keep(task: Task, epochs: int, store: RunStore, kept: RunStore, *, with_images: bool) -> bool:

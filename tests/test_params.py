@@ -255,16 +255,16 @@ def test_a_report_takes_recorded_runs_as_far_as_they_have_come(
     claim, budget = study.claim("two_step"), study.budget
     one, two, three = (RunSpec(seed=seed) for seed in range(3))
     for root, spec, epochs in (
-        (tmp_path / "records", one, 5),
-        (tmp_path / "records", two, 1),
-        (tmp_path / "runs/full", two, 5),
+        (tmp_path / "records", one, 50),
+        (tmp_path / "records", two, 5),  # it has come less far than the others
+        (tmp_path / "runs/full", two, 50),
         (tmp_path / "runs/full", two, 200),  # beyond what is asked for
     ):
         path = RunStore(root).record_path(spec, epochs)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
     found = {r.spec: (r.epochs, r.left_out) for r in claim.available(budget)}
-    assert (found[one], found[two], found[three]) == ((5, None), (5, None), (50, "not trained yet"))
+    assert (found[one], found[two], found[three]) == ((50, None), (50, None), (50, "not trained yet"))
     stores = [budget.found(spec, 50) for spec in (one, two, three)]
     assert [entry and entry[0].root for entry in stores] == [
         tmp_path / "records",
@@ -313,6 +313,29 @@ def test_names_are_of_letters_digits_and_signs_that_no_shell_reads(tmp_path: Pat
 def test_a_parameter_is_a_name_since_it_becomes_one_in_the_notebook(tmp_path: Path, key: str) -> None:
     with pytest.raises(UsageError, match="parameters: .* is not allowed"):
         study_with(tmp_path, "two_step", {"parameters": {key: 1}, "runs": [{"latent_dim": 8}]})
+
+
+def test_a_seed_that_has_come_less_far_is_not_taken_with_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept on its way to the budget's epochs; beyond them a run counts at the milestones."""
+    monkeypatch.setenv("GON_RECORDS_DIR", str(tmp_path))
+    monkeypatch.setenv("GON_RUNS_DIR", str(tmp_path / "none"))
+    budget, spec, store = load_study("reference").budget, RunSpec(latent_dim=64), RunStore(tmp_path)
+    store.folder(spec).mkdir()
+    for recorded, asked, found in (
+        (1, 1, 1),
+        (5, 50, None),
+        (37, 50, None),
+        (50, 50, 50),
+        (137, 500, 50),
+        (200, 500, 200),
+        (499, 500, 200),
+        (500, 500, 500),
+    ):
+        store.record_path(spec, recorded).touch()
+        reached = budget.found(spec, asked)
+        assert (reached and reached[1]) == found, (recorded, reached)
 
 
 def test_a_grid_without_end_is_refused_before_it_is_made(tmp_path: Path) -> None:

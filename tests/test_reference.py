@@ -163,6 +163,37 @@ def keep(plan: Study, store: RunStore, folder: Path) -> None:
     assert verified.stdout.count("bit-equal") == 4
 
 
+def test_a_training_that_was_stopped_goes_on_elsewhere_from_what_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between two milestones, kept as far as it came, and trained to its end in another store."""
+    plan, records = study(tmp_path / "params"), RunStore(tmp_path / "records")
+    monkeypatch.setenv("GON_RECORDS_DIR", str(records.root))
+    here, elsewhere, through = (RunStore(tmp_path / name) for name in ("here", "elsewhere", "through"))
+    spec = next(task.spec for task in tasks(plan) if task.epochs == 5)
+    train(spec, 3, here)
+    for path in here.folder(spec).glob("epochs-3.*"):  # killed after the checkpoint of its third epoch
+        path.unlink()
+    with here.lock(spec):  # as the training itself holds it
+        assert keep_records(plan, here, records.root) == 0 and not records.root.exists()
+    assert keep_records(plan, here, records.root) == 2
+    assert records.recorded(spec.digest) == [1, 3]
+    assert records.load_evaluation(spec, 3, "inner_step").keys() >= {"relative_change"}
+    assert records.checkpoint_path(spec).read_bytes() == here.checkpoint_path(spec).read_bytes()
+    process = train_all(tmp_path / "params", elsewhere.root)
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0 and output.startswith("5 trainings to do"), output
+    assert elsewhere.recorded(spec.digest) == [5]  # went on, and did not start again
+    train(spec, 5, through)
+    assert losses(elsewhere, spec, 5) == losses(through, spec, 5)
+    assert elsewhere.load(spec, 5).trajectory == through.load(spec, 5).trajectory
+    assert [session.first_epoch for session in elsewhere.load(spec, 5).sessions] == [1, 4]
+    keep_records(plan, elsewhere, records.root)
+    assert records.recorded(spec.digest) == [1, 3, 5] and not records.checkpoint_path(spec).exists()
+    for epochs in (1, 3, 5):
+        assert records.load(spec, epochs).chain == through.load(spec, 5).chain[:epochs]
+
+
 def test_costs_come_from_what_was_measured(tmp_path: Path) -> None:
     plan, store = study(tmp_path / "params"), RunStore(tmp_path / "store")
     (first, *_) = tasks(plan)

@@ -159,6 +159,16 @@ def test_a_wide_interval_is_too_close_to_tell(ratio: float) -> None:
     assert (verdict.outcome, verdict.reasons) == ("inconclusive", ["images"])
 
 
+def test_the_last_bits_of_a_logarithm_do_not_show() -> None:
+    """They differ between instruction sets, and the report must not."""
+    first, second = scattered(0.7, 0.02), scattered(1.0, 0.03)
+    (shown,) = ordering((measured("a", first), measured("b", second))).comparisons
+    assert shown.interval and shown.effect_size and shown.p_reproduced and shown.p_refuted
+    off = [math.nextafter(value, 2.0) for value in first]
+    assert off != first and np.mean(np.log(off)) != np.mean(np.log(first))
+    assert ordering((measured("a", off), measured("b", second))).comparisons == [shown]
+
+
 def test_pairs_are_matched_by_seed() -> None:
     """Seeds that scatter much, and alike on both sides, do not hide a difference."""
     higher = measured("b", [1.0, 4.0, 0.2])

@@ -27,7 +27,10 @@ from gon.spec import RunSpec
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run that a claim rests on; each is loaded once, see `RunLoader`, and the same as itself only.
+    """One run that a claim rests on.
+
+    Each is loaded once, see `RunLoader`, and is equal to itself only: what was averaged over its steps is
+    kept by run, and a comparison of two would go through their histories.
 
     Attributes
     ----------

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
-from gon.catalogue import DATASETS, EVALUATIONS, EXACT_MODELS
+from gon.catalogue import DATASETS, EVALUATIONS, EXACT_MODELS, MILESTONES
 from gon.claims.rules import (
     Count,
     LossRule,
@@ -89,11 +89,16 @@ class Budget(Strict):
         return RunStore(runs_dir() / self.store)
 
     def found(self, spec: RunSpec, epochs: int) -> tuple[RunStore, int] | None:
-        """Where a run is recorded farthest, up to a number of epochs, and how far; the store counts first."""
+        """Where a run is recorded farthest, up to a number of epochs, and how far; the store counts first.
+
+        A training on its way is taken at the milestones from the budget's own number of epochs on: a seed
+        that has come less far than the others would only blur their mean.
+        """
+        stops = {epochs, *(n for n in MILESTONES if self.epochs <= n < epochs)}
         found = [
             (store, max(reached))
             for store in (self.run_store, RunStore(records_dir()))
-            if (reached := [n for n in store.recorded(spec.digest) if n <= epochs])
+            if (reached := stops.intersection(store.recorded(spec.digest)))
         ]
         return max(found, key=lambda entry: entry[1], default=None)
 

@@ -158,9 +158,5 @@ def block_means(
     length = max(1, -(-len(values) // points))
     starts = np.arange(0, len(values), length)
     ends = np.minimum(starts + length, len(values))
-    full = len(values) // length * length
-    means = [
-        *values[:full].reshape(-1, length).mean(axis=1),
-        *([values[full:].mean()] if full < len(values) else []),
-    ]
+    means = [values[i : i + length].mean() for i in starts]
     return (starts + ends) / 2, np.asarray(means)

@@ -39,7 +39,7 @@ from gon.claims.results import (
     Verdict,
 )
 from gon.claims.rules import OrderingRule, Rule, StructuralRule, ValueRule
-from gon.claims.statistics import Differences
+from gon.claims.statistics import Differences, Interval
 from gon.errors import UsageError
 
 Pair = tuple[Measurement, Measurement]
@@ -209,7 +209,7 @@ def _comparisons(
             epochs=row.epochs,
             seeds=row.usable,
             relative_difference=_number(relative[i]),
-            interval=(float(low[i]), float(high[i])) if math.isfinite(high[i] - low[i]) else None,
+            interval=_interval(low[i], high[i]),
             effect_size=_number(ratios.mean[i] / ratios.spread[i]),
             p_reproduced=_number(decision.p_reproduced[i]),
             p_refuted=_number(decision.p_refuted[i]),
@@ -217,6 +217,11 @@ def _comparisons(
         )
         for i, row in enumerate(rows)
     ]
+
+
+def _interval(low: float, high: float) -> Interval | None:
+    ends = _number(low), _number(high)
+    return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
 
 
 def _early(
@@ -322,4 +327,9 @@ def _exact(rule: StructuralRule, measurement: Measurement) -> int:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    """A number as it is shown, to twelve digits: the last ones differ between kinds of machine.
+
+    Numpy and the system's library take logarithms and exponentials by other instructions there; a report that
+    follows from the same records must be the same, bit for bit.
+    """
+    return float(f"{value:.12g}") if math.isfinite(value) else None
