@@ -1,5 +1,6 @@
 """The report as its readers get it: page, PDF, notebooks and data."""
 
+import dataclasses
 import datetime
 import random
 import re
@@ -30,6 +31,8 @@ from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting.build import build_report
 from gon.reporting.read import ReportParts
+from gon.runs.record import RunRecord
+from gon.runs.store import RunStore
 from gon.spec import RunSpec
 
 CLAIMS = ("latent_size", "activations", "two_step")
@@ -464,6 +467,38 @@ def test_diverged_run_is_shown_as_such(tmp_path: Path) -> None:
     assert "None" not in text and "nan" not in text
     assert "Diverged: diverged in epoch 1, step 7" in page_text(report)
     assert "tanh diverged in epoch 1, step 7" in pdf_text(report)
+
+
+def test_a_training_that_went_on_elsewhere_names_both_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = report_support.record
+
+    def went_on(store: RunStore, spec: RunSpec, epochs: int, loss: float | None) -> RunRecord:
+        made = trained(store, spec, epochs, loss)
+        (first,) = made.sessions
+        if spec.inner_steps == 1:
+            return made
+        machine = {**first.machine, "processor": "Another processor"}
+        second = dataclasses.replace(first, first_epoch=3, machine=machine, commit="fedcba987654")
+        sessions = [dataclasses.replace(first, last_epoch=2), second]
+        return store.save(dataclasses.replace(made, sessions=sessions), store.steps_of(made))
+
+    monkeypatch.setattr(report_support, "record", went_on)
+    report = make_report(tmp_path, ("two_step",), overrides=["epochs=5"])
+    soup = BeautifulSoup((report / "index.html").read_text(encoding="utf-8"), "html.parser")
+    ways = [" ".join(there(term.find_next("dd")).get_text().split()) for term in soup(string="how")]
+    (both,) = [way for way in ways if "then" in way]
+    first, second = both.split(" up to epoch 2, then ")
+    assert first.endswith("commit 0123456789ab; environment 1"), both
+    assert second.endswith("commit fedcba987654; environment 2"), both
+    processor = report_support.MACHINE["processor"]
+    text = page_text(report)
+    assert re.search(rf"Environment 1 +\(\d+ runs\): processor: {processor}", text)
+    assert re.search(r"Environment 2 +\(\d+ runs?\): processor: Another processor", text)
+    assert f"Another processor and {processor} (CPU" in text
+    table = (report / "data" / "runs.csv").read_text()
+    assert f"processor {processor}" in table and "then processor Another processor" in table
 
 
 @pytest.mark.parametrize("diverging", [{"relu", "tanh", "softplus", "leaky_relu"}, {"elu"}, None])

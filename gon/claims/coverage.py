@@ -90,10 +90,11 @@ def parameters(runs: Iterable[Run]) -> list[tuple[int, int]]:
 
 def other_code(runs: Sequence[Run], here: str) -> str:
     """How many runs were computed by other code than that in place, and whether it computes the same."""
-    others = [run for run in runs if run.record.sessions[-1].code != here]
+    code = {run: {session.code for session in run.record.sessions} - {here} for run in runs}
+    others = [run for run in runs if code[run]]
     if not others:
         return "Every run was computed by the code in place."
-    versions = len({run.record.sessions[-1].code for run in others})
+    versions = len(set().union(*code.values()))
     older = sum(run.spec.numerics != run.spec.entry.numerics for run in others)
     arithmetic = (
         f"{counted(older, 'run')} with another version of the arithmetic"

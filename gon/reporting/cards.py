@@ -1,8 +1,9 @@
 """Runs as the report shows them: cards, those of several seeds together, and where they were trained."""
 
+import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -203,24 +204,45 @@ def environment_facts(session: Session) -> dict[str, str]:
     }
 
 
+def _environment(session: Session) -> tuple[tuple[str, str], ...]:
+    return tuple(fact for fact in environment_facts(session).items() if fact[0] not in PER_RUN)
+
+
 def environments_of(all_cards: Sequence[Card]) -> list[Environment]:
-    """Runs by where they were trained."""
-    groups: dict[tuple[tuple[str, str], ...], list[Card]] = {}
+    """Runs by where they were trained; one that went on elsewhere is in several."""
+    groups: dict[tuple[tuple[str, str], ...], dict[str, Card]] = {}
     for card in all_cards:
-        facts = environment_facts(card.session).items()
-        groups.setdefault(tuple(fact for fact in facts if fact[0] not in PER_RUN), []).append(card)
-    return [Environment(dict(facts), tuple(cards)) for facts, cards in groups.items()]
+        for session in card.run.record.sessions:
+            groups.setdefault(_environment(session), {})[card.spec.digest] = card
+    return [Environment(dict(facts), tuple(cards.values())) for facts, cards in groups.items()]
 
 
-def ways(
-    group: CardGroup, environments: Mapping[str, int]
-) -> dict[tuple[int, tuple[tuple[str, str], ...]], list[Card]]:
-    """How the runs of a group were computed: number of the environment, and facts."""
-    found: dict[tuple[int, tuple[tuple[str, str], ...]], list[Card]] = {}
+@dataclass(frozen=True)
+class Stretch:
+    """Epochs that a run was trained for in one environment."""
+
+    environment: int
+    """Its number, from 1."""
+    facts: tuple[tuple[str, str], ...]
+    """Those that stand with each run, as they were at the end."""
+    until: int | None
+    """The last epoch, where the run went on elsewhere."""
+
+
+def ways(group: CardGroup, environments: Sequence[Environment]) -> dict[tuple[Stretch, ...], list[Card]]:
+    """How the runs of a group were computed, stretch by stretch."""
+    numbers = {tuple(e.facts.items()): number for number, e in enumerate(environments, start=1)}
+    found: dict[tuple[Stretch, ...], list[Card]] = {}
     for card in group.cards:
-        facts = environment_facts(card.session)
-        way = tuple((key, facts[key]) for key in PER_RUN if facts[key])
-        if card.run.origin is not None:
-            way = (*way, ("record", f"from {card.run.origin}"))
-        found.setdefault((environments[card.spec.digest], way), []).append(card)
+        stretches: list[Stretch] = []
+        sessions = card.run.record.sessions
+        for place, in_place in itertools.groupby(sessions, key=_environment):
+            *_, last = in_place
+            facts = environment_facts(last)
+            way = tuple((key, facts[key]) for key in PER_RUN if facts[key])
+            until = None if last is sessions[-1] else last.last_epoch
+            if until is None and card.run.origin is not None:
+                way = (*way, ("record", f"from {card.run.origin}"))
+            stretches.append(Stretch(numbers[place], way, until))
+        found.setdefault(tuple(stretches), []).append(card)
     return found

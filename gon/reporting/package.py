@@ -213,8 +213,8 @@ def _dataset(crate: ROCrate, report: Report, name: str) -> Any:
 def _versions(report: Report) -> dict[str, str]:
     """Libraries that computed, each with every version that occurs."""
     found: dict[str, set[str]] = {}
-    for card in report.cards:
-        for name, number in card.session.versions.items():
+    for session in (session for card in report.cards for session in card.run.record.sessions):
+        for name, number in session.versions.items():
             found.setdefault(name, set()).add(number)
     return {name: ", ".join(sorted(numbers)) for name, numbers in found.items()}
 

@@ -75,11 +75,10 @@ class Report:
     def facts(self) -> dict[str, str]:
         """What deviations name in braces, see `gon.claims.deviations.FACTS`."""
         versions: dict[str, set[str]] = {}
-        for card in self.cards:
-            for name, version in card.session.versions.items():
-                versions.setdefault(name, set()).add(version)
         machines: dict[str, set[str]] = {}
-        for session in (card.session for card in self.cards):
+        for session in (session for card in self.cards for session in card.run.record.sessions):
+            for name, version in session.versions.items():
+                versions.setdefault(name, set()).add(version)
             way = f"{session.device.upper()}, {counted(session.threads, 'thread')} per run"
             machines.setdefault(way, set()).add(str(session.machine.get("gpu", session.machine["processor"])))
         images = [
@@ -215,11 +214,6 @@ class Report:
     def environments(self) -> list[Environment]:
         """The runs by where they were trained."""
         return environments_of(self.cards)
-
-    @cached_property
-    def environment_numbers(self) -> dict[str, int]:
-        """Which of them a run was trained in, from 1, by its digest."""
-        return {card.spec.digest: i for i, e in enumerate(self.environments, start=1) for card in e.cards}
 
     @cached_property
     def data(self) -> dict[str, dict[str, str]]:

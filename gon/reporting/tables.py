@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +73,18 @@ def _runs(report: Report) -> list[dict[str, Any]]:
                 "diverged": record.divergence,
                 "total_seconds": card.seconds,
                 "peak_memory_mib": card.peak_memory_mib,
-                "machine": "; ".join(f"{key} {value}" for key, value in session.machine.items()),
-                "versions": "; ".join(f"{key} {value}" for key, value in session.versions.items()),
+                "machine": _listed(s.machine for s in record.sessions),
+                "versions": _listed(s.versions for s in record.sessions),
                 "record_digest": card.record_digest,
                 "claims": "; ".join(section.name for section in card.sections),
             }
         )
     return rows
+
+
+def _listed(facts: Iterable[Mapping[str, str | int]]) -> str:
+    """Facts of the sessions of a run in their order, each once."""
+    return ", then ".join(dict.fromkeys("; ".join(f"{k} {v}" for k, v in one.items()) for one in facts))
 
 
 def _measurements(report: Report) -> list[dict[str, Any]]:
