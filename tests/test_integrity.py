@@ -24,7 +24,7 @@ from gon.data import prepared as data
 from gon.errors import GonError
 from gon.files import PROJECT
 from gon.runs.chain import Losses, read_steps, trajectory_chain
-from gon.runs.record import Epoch, RunRecord
+from gon.runs.record import Epoch, RunRecord, differing_kind
 from gon.runs.store import RunStore
 from gon.runs.train import evaluate_run, train
 from gon.runs.trajectory import Trajectory
@@ -484,6 +484,8 @@ def test_a_record_of_format_4_is_read_verified_and_continued(tmp_path: Path) -> 
     assert done.returncode == 0, done.stdout + done.stderr
     longer = train(spec, 3, store)
     assert (longer.format, longer.history[:2], longer.sessions[0]) == (5, record.history, record.sessions[0])
+    # Of its machine too little is known to say that not a bit may differ.
+    assert differing_kind(*longer.sessions)["torch_instruction_set"][0] == "unknown"
     assert (
         store.load_steps(spec, 3)[: 2 * spec.steps_per_epoch].tobytes() == store.load_steps(spec, 2).tobytes()
     )

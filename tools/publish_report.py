@@ -36,15 +36,16 @@ def publish(output: Path) -> None:
         subprocess.run(
             [sys.executable, "-m", "gon.cli", "run", "--no-check"], cwd=PROJECT, env=environment, check=True
         )
-        for name in EXPLANATIONS:
+        claims = [claim.name for claim in load_study().claims]
+        notebooks = [build / "notebooks" / f"{name}.ipynb" for name in (*EXPLANATIONS, *claims)]
+        for i, name in enumerate(EXPLANATIONS):
             kept = PUBLISHED / "notebooks" / f"{name}.ipynb"
             try:
                 check_execution(kept, None)
             except GonError:
                 continue
-            shutil.copyfile(kept, build / "notebooks" / f"{name}.ipynb")
-        claims = [claim.name for claim in load_study().claims]
-        notebooks = [build / "notebooks" / f"{name}.ipynb" for name in (*EXPLANATIONS, *claims)]
+            # In a place of its own: what the workflow made stays as it is, or it would make the page again.
+            notebooks[i] = Path(shutil.copy(kept, nothing))
         words = ["report", *(build / "claims" / name for name in claims), "--notebooks", *notebooks]
         words += ["--workflow", build / "workflow.dot", "--published", "--output", output]
         command = [sys.executable, "-m", "gon.cli", *map(str, words)]

@@ -89,11 +89,7 @@ class Budget(Strict):
         return RunStore(runs_dir() / self.store)
 
     def found(self, spec: RunSpec, epochs: int) -> tuple[RunStore, int] | None:
-        """Where a run is recorded farthest, up to a number of epochs, and how far; the store counts first.
-
-        A training on its way is taken at the milestones from the budget's own number of epochs on: a seed
-        that has come less far than the others would only blur their mean.
-        """
+        """Where, and how far, a run is recorded: at its end, or a milestone not short of the budget's end."""
         stops = {epochs, *(n for n in MILESTONES if self.epochs <= n < epochs)}
         found = [
             (store, max(reached))

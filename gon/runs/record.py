@@ -134,10 +134,14 @@ _KIND_OF_MACHINE = (
 
 
 def differing_kind(a: Session, b: Session) -> dict[str, tuple[str | int, str | int]]:
-    """What is known of two sessions and not the same; where nothing is, not a bit may differ."""
-    return {
-        key: (value, b.kind[key]) for key, value in a.kind.items() if key in b.kind and b.kind[key] != value
-    }
+    """What of two sessions is not the same, as far as it is known; where nothing is, not a bit may differ.
+
+    Format 4 has no more of a processor than a name that several kinds share: it is not known to be the same.
+    """
+    kinds = a.kind, b.kind
+    keys = [key for key in kinds[0] | kinds[1] if key in _KIND_OF_MACHINE or all(key in k for k in kinds)]
+    found = {key: tuple(kind.get(key, "unknown") for kind in kinds) for key in keys}
+    return {key: (one, other) for key, (one, other) in found.items() if one != other}
 
 
 def same_kind(a: Sequence[Session], b: Sequence[Session], epochs: int) -> bool:
