@@ -290,6 +290,17 @@ def test_damaged_sidecar_is_named_and_kept(prepared: Path, content: str) -> None
     assert (prepared / "prepared.json").read_text() == content
 
 
+def test_an_error_stays_readable_whatever_the_file_holds(prepared: Path) -> None:
+    digests = json.loads((prepared / "prepared.json").read_text())
+    digests["train-images-idx3-ubyte"] = list(range(100_000))
+    (prepared / "prepared.json").write_text(json.dumps(digests))
+    with pytest.raises(
+        GonError, match=r"prepared.json: MD5 of train-images-idx3-ubyte is \[0, 1, .*expected 6bbc"
+    ) as caught:
+        data.load("mnist")
+    assert len(str(caught.value)) < 5000
+
+
 def test_altered_images_with_a_digest_that_agrees_are_refused_unless_asked_for(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
