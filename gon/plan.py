@@ -47,6 +47,11 @@ _SECONDS_PER_EPOCH = {
 EPYC (see docs/performance.md)."""
 
 
+SHORTEST_KEPT = 50
+"""Epochs up to which a run that was stopped is not kept: they are trained again within the hour, and a
+repository never forgets the 1 to 7 MB of a checkpoint."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One run up to a number of epochs, as it is due in the order of the stages."""
@@ -277,9 +282,9 @@ def keep_records(study: Study, store: RunStore, folder: Path) -> int:
     """Copy what has finished of a study into a folder of reference records.
 
     With each record go its steps and evaluations; images of seed 0 at 50 and 500 epochs, or where the run
-    ends; weights of seed 0 at 500 epochs only. A run that was stopped on its way is recorded as far as it
-    came; its checkpoint is kept until the run ends. No record that is there is ever altered: a file of steps
-    may grow by what a longer training added.
+    ends; weights of seed 0 at 500 epochs only. A run that was stopped beyond `SHORTEST_KEPT` epochs is
+    recorded as far as it came; its checkpoint is kept until the run ends. No record that is there is ever
+    altered: a file of steps may grow by what a longer training added.
 
     Parameters
     ----------
@@ -325,8 +330,9 @@ def _reached(task: Task, store: RunStore) -> int:
     if store.is_locked(task.spec) or not path.exists():
         return 0
     stopped = len(load_tensors(path)["history"])
-    if stopped > task.start:
-        train(task.spec, stopped, store, evaluations=task.run.evaluations)
+    if stopped <= max(task.start, SHORTEST_KEPT):
+        return 0
+    train(task.spec, stopped, store, evaluations=task.run.evaluations)
     return stopped
 
 
