@@ -309,7 +309,7 @@ def keep_records(study: Study, store: RunStore, folder: Path) -> int:
     farthest = {task.spec: task.epochs for task in sorted(planned, key=lambda task: task.epochs)}
     for task in planned:
         reached = min(task.epochs, _reached(task, store))
-        for epochs in store.recorded(task.spec.digest) if reached > task.start else []:
+        for epochs in store.recorded(task.spec.digest):
             if epochs <= reached:
                 with_images = epochs in (50, 500, farthest[task.spec])
                 copied += _keep(task, epochs, store, kept, with_images=with_images)

@@ -117,23 +117,23 @@ def _other_models(claims: Claims) -> Iterator[Sentence]:
     if name not in claims:
         return
     most = max((run.epochs for run in claims[name].runs if not run.exact), default=0)
-    told: list[Sentence] = []
+    shares: list[str] = []
+    example: Sentence = []
     for epochs in sorted({1, 5, 50, most} & set(range(most + 1))):
         pairs = _against(claims, epochs)
         if pairs:
+            after = f"after {counted(epochs, 'epoch')}"
             ahead = sum((gon.value or 0) < (other.value or 0) for gon, other in pairs)
-            share = f"{spelled(ahead) if ahead else 'none'} of {spelled(len(pairs))}"
-            where = f"in {share} settings after {counted(epochs, 'epoch')}"
+            settings = "" if shares else " settings"
+            shares.append(f"{spelled(ahead) if ahead else 'none'} of {spelled(len(pairs))}{settings} {after}")
             gon, other = pairs[0]
-            told.append([where, f" ({gon.label}: " if not told else " (", gon, " against ", other, ")"])
-    if told:
-        sentence: Sentence = ["Against the autoencoder GON has the lower validation loss "]
-        for i, part in enumerate(told):
-            sentence += [", " if i else "", *part]
-        yield [*sentence, "."]
+            example += ["; " if example else f"{gon.label}: ", gon, " against ", other, f" {after}"]
+    if shares:
+        yield [f"GON has a lower validation loss than the autoencoder in {listed(shares)}."]
+        yield [*example, "."]
     overtaken = [f"{epoch} ({label})" for label, epoch in _overtaken(claims[name])]
     if overtaken:
-        yield [f"The autoencoder overtakes it for good in epoch {listed(overtaken)}."]
+        yield [f"The autoencoder overtakes GON for good in epoch {listed(overtaken)}."]
     wide = [_measured(claims, name, "validation_loss", latent_dim=256, width=29, dataset=d) for d in DATASETS]
     for matched in wide:
         if matched is not None:
@@ -141,7 +141,7 @@ def _other_models(claims: Claims) -> Iterator[Sentence]:
                 claims, name, "better_validation_loss", matched.epochs, latent_dim=256, model="autoencoder"
             )
             yield from _said(
-                "With as many parameters as the autoencoder, at latent 256, it has ",
+                "With as many parameters as the autoencoder, at latent 256, GON has ",
                 matched,
                 " against ",
                 rival,
@@ -280,9 +280,9 @@ def _published_numbers(claims: Claims) -> Iterator[Sentence]:
             f"{percent(paired)} in place of {percent(unpaired)} after {counted(epochs, 'epoch')}"
             for epochs, paired, unpaired in pairing
         ]
-        lesson = "early more than late" if gains[0] > 2 * gains[-1] else "at every length"
+        lesson = "pays early more than late" if gains[0] > 2 * gains[-1] else "pays at every length"
         yield [
-            f"Comparing within a seed pays {lesson if min(gains) > 1 else 'not at every length'}: GON’s "
+            f"Comparing within a seed {lesson if min(gains) > 1 else 'does not pay at every length'}: GON’s "
             f"ratio to the autoencoder scatters by {listed(told)}."
         ]
 

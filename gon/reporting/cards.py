@@ -217,6 +217,15 @@ def environments_of(all_cards: Sequence[Card]) -> list[Environment]:
     return [Environment(dict(facts), tuple(cards.values())) for facts, cards in groups.items()]
 
 
+def versions_of(all_cards: Sequence[Card]) -> dict[str, list[str]]:
+    """Libraries that computed runs, each with every version that occurs."""
+    found: dict[str, set[str]] = {}
+    for session in (session for card in all_cards for session in card.run.record.sessions):
+        for name, version in session.versions.items():
+            found.setdefault(name, set()).add(version)
+    return {name: sorted(versions) for name, versions in found.items()}
+
+
 @dataclass(frozen=True)
 class Stretch:
     """Epochs that a run was trained for in one environment."""

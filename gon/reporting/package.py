@@ -14,6 +14,7 @@ from rocrate.rocrate import ROCrate
 
 from gon.catalogue import DATASETS
 from gon.files import PROJECT, sha256_of_file
+from gon.reporting.cards import versions_of
 from gon.reporting.dictionary import TABLES
 from gon.reporting.report import Report
 from gon.runs import provenance
@@ -160,8 +161,8 @@ def _write_crate(report: Report, citation: dict[str, Any], folder: Path) -> None
         value="; ".join([report.budget.name, *report.budget.overrides]),
     )
     software = [
-        _entity(crate, f"#software-{name}", "SoftwareApplication", name=name, version=number)
-        for name, number in sorted(_versions(report).items())
+        _entity(crate, f"#software-{name}", "SoftwareApplication", name=name, version=", ".join(versions))
+        for name, versions in sorted(versions_of(report.cards).items())
     ]
     inputs = [entity for name, entity in files.items() if name.startswith("params/")]
     outputs = [entity for name, entity in files.items() if name.split("/")[0] in _OUTPUTS]
@@ -208,15 +209,6 @@ def _dataset(crate: ROCrate, report: Report, name: str) -> Any:
         url=dataset.mirrors[0],
         description="Digests: " + "; ".join(f"{file} {digest}" for file, digest in data.items()),
     )
-
-
-def _versions(report: Report) -> dict[str, str]:
-    """Libraries that computed, each with every version that occurs."""
-    found: dict[str, set[str]] = {}
-    for session in (session for card in report.cards for session in card.run.record.sessions):
-        for name, number in session.versions.items():
-            found.setdefault(name, set()).add(number)
-    return {name: ", ".join(sorted(numbers)) for name, numbers in found.items()}
 
 
 def _span(report: Report) -> tuple[datetime.datetime, datetime.datetime]:

@@ -13,7 +13,7 @@ from gon.claims.deviations import Deviation
 from gon.claims.formats import count, counted, listed
 from gon.claims.params import Budget, Headline
 from gon.claims.results import Measurement, Verdict
-from gon.reporting.cards import Card, CardGroup, Environment, environments_of
+from gon.reporting.cards import Card, CardGroup, Environment, environments_of, versions_of
 from gon.reporting.checked import Checked
 from gon.reporting.section import Section
 from gon.spec import RunSpec
@@ -74,11 +74,8 @@ class Report:
     @cached_property
     def facts(self) -> dict[str, str]:
         """What deviations name in braces, see `gon.claims.deviations.FACTS`."""
-        versions: dict[str, set[str]] = {}
         machines: dict[str, set[str]] = {}
         for session in (session for card in self.cards for session in card.run.record.sessions):
-            for name, version in session.versions.items():
-                versions.setdefault(name, set()).add(version)
             way = f"{session.device.upper()}, {counted(session.threads, 'thread')} per run"
             machines.setdefault(way, set()).add(str(session.machine.get("gpu", session.machine["processor"])))
         images = [
@@ -90,7 +87,7 @@ class Report:
             "seeds": span(self.seed_counts, "seed") or counted(self.budget.seeds, "seed"),
             "images": " or ".join(images),
             "datasets": listed(self.datasets),
-            "versions": "; ".join(f"{name} {' or '.join(sorted(v))}" for name, v in versions.items()),
+            "versions": "; ".join(f"{name} {' or '.join(v)}" for name, v in versions_of(self.cards).items()),
             "machines": "; ".join(f"{listed(sorted(names))} ({way})" for way, names in machines.items()),
         }
 
