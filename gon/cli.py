@@ -317,6 +317,8 @@ def _verify(options: argparse.Namespace) -> int:
     from gon.verify.command import compare, named_runs, verify, verify_file, verify_report
     from gon.verify.rebuilding import is_report
 
+    if options.output is not None and options.trained is None:
+        raise UsageError("--output: only with --trained, whose comparison it takes")
     paths = [Path(name) for name in options.what]
     if paths and is_report(paths[0]):
         if len(paths) > 1:

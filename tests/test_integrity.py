@@ -386,13 +386,21 @@ def test_verify_allows_rounding_on_another_kind_of_machine(
     forged = []
     for epochs in (1, 2):
         record = store.load(SPEC, epochs)
-        machine = {**record.sessions[0].machine, "processor": "Another"}
+        machine = {**record.sessions[0].machine, "processor": "Another", "instruction_sets": "avx mmx"}
         sessions = [dataclasses.replace(session, machine=machine) for session in record.sessions]
         forged.append((dataclasses.replace(record, sessions=sessions), store.load_steps(SPEC, epochs)))
     overwrite(store, *forged)
     done = verify(store)
     assert done.returncode == status, done.stdout
-    assert word in done.stdout and "processor: Another then" in done.stdout
+    assert word in done.stdout and "0.5% is allowed" in done.stdout
+    below = done.stdout.split("└")[1]
+    assert done.stdout.count("processor: Another then") == 1 and below.count("processor: Another then") == 1
+    assert "1 run of another kind of machine." in below and "; instruction sets: mmx only then, " in below
+
+
+def test_verify_refuses_an_output_that_nothing_is_written_to(store: RunStore, tmp_path: Path) -> None:
+    done = verify(store, "--output", str(tmp_path / "checked.json"))
+    assert done.returncode == 2 and "--output: only with --trained" in done.stderr
 
 
 def test_verify_finds_an_evaluation_that_the_weights_do_not_give(store: RunStore) -> None:

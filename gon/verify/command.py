@@ -5,6 +5,7 @@ digests was ever trained; only training it again can.
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from gon.claims.formats import counted
 from gon.claims.study import Study
 from gon.errors import GonError, UsageError
 from gon.reporting.checked import checked_words
@@ -243,8 +245,10 @@ def verify_report(path: Path, signers: Path | None = None) -> int:
 
 
 def print_checks(checks: Sequence[Check], console: Console) -> None:
-    """Print what was found, one line a check."""
+    """Print what was found, one line a check, and in what other kinds of machine differ from this one."""
     table = Table("what", "finding", "what was compared")
     for check in checks:
         table.add_row(check.name, check.outcome, check.note, style=None if check.agrees else "bold red")
     console.print(table)
+    for machine, runs in Counter(check.machine for check in checks if check.machine).items():
+        print(f"{counted(runs, 'run')} of another kind of machine. {machine}")

@@ -16,6 +16,8 @@ class Check:
     """Agreement is to be bit-equal, or within tolerance."""
     note: str
     """What was compared, and what was found."""
+    machine: str = ""
+    """In what the machine that made it was of another kind than this one, where that may be the reason."""
 
     @property
     def agrees(self) -> bool:

@@ -11,6 +11,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from gon.catalogue import EVALUATIONS
+from gon.claims.formats import percent
 from gon.runs.chain import trajectory_chain
 from gon.runs.checkpoint import load_checkpoint, load_weights
 from gon.runs.process import prepare_process, session_of
@@ -93,11 +94,11 @@ def retrain(
     if equal:
         return Check(spec.label, "bit-equal", compared)
     deviation = largest_deviation(losses, run.history, recorded, record.history)
-    found = f"{compared}: differs by up to {deviation:.2%}"
+    found = f"{compared}: differs by up to {percent(deviation)}"
     if other := _other_kind(run, record):
         allowed = tolerance(spec, math.ceil(len(trained) / spec.steps_per_epoch))
         outcome: Outcome = "within tolerance" if deviation <= allowed else "differs"
-        return Check(spec.label, outcome, f"{found} ({other}; {allowed:.1%} is allowed)")
+        return Check(spec.label, outcome, f"{found}, {percent(allowed)} is allowed", other)
     return Check(spec.label, "differs", f"{found}, on the same kind of machine, where not a bit may differ")
 
 
@@ -158,7 +159,7 @@ def _evaluation(
     missing = found.keys() ^ written.keys()
     agrees = other and not missing and deviation <= EVALUATION_TOLERANCE
     outcome: Outcome = "within tolerance" if agrees else "differs"
-    return Check(name, outcome, f"{what}: differs by up to {deviation:.2%}")
+    return Check(name, outcome, f"{what}: differs by up to {percent(deviation)}")
 
 
 def _other_kind(run: Trajectory, record: RunRecord) -> str:
@@ -177,5 +178,15 @@ def _other_kind(run: Trajectory, record: RunRecord) -> str:
         elif then.compiled != run.compiled:
             differing["compiled"] = f"compiled: {then.compiled} then, {run.compiled} now"
         for key, (a, b) in differing_kind(then, now).items():
-            differing[key] = f"{key}: {a} then, {b} now"
+            differing[key] = _then_and_now(key.replace("_", " "), str(a), str(b))
     return "; ".join(differing.values())
+
+
+def _then_and_now(what: str, then: str, now: str) -> str:
+    """What was there and what is; of a list of words, those that only one of them has."""
+    if what != "instruction sets" or "unknown" in (then, now):
+        return f"{what}: {then} then, {now} now"
+    had, has = then.split(), now.split()
+    only = {"then": [w for w in had if w not in has], "now": [w for w in has if w not in had]}
+    told = [f"{' '.join(words)} only {when}" for when, words in only.items() if words]
+    return f"{what}: {', '.join(told)}"
