@@ -1,9 +1,14 @@
 """The project's own world: neither settings, nor kernels, nor names of folders reach what is made."""
 
+import contextlib
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 import nbformat
@@ -11,7 +16,7 @@ import pytest
 
 from gon.claims.execution import execute_notebook
 from gon.claims.study import load_study
-from gon.errors import UsageError
+from gon.errors import GonError, UsageError
 from gon.files import PROJECT
 from gon.runs.provenance import available_cores
 from gon.workflow import run
@@ -57,6 +62,42 @@ def test_the_kernel_is_this_python_whatever_a_notebook_names(tmp_path: Path, ker
     (output,) = nbformat.read(executed, as_version=4).cells[0].outputs
     # In the project its place is left out.
     assert output.text.strip() == sys.executable.removeprefix(f"{PROJECT}/")
+
+
+@pytest.mark.parametrize("thefts", [1, 3])
+def test_a_kernel_whose_port_is_taken_as_it_starts_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thefts: int
+) -> None:
+    """Its ports are free when they are chosen and written down; the kernel opens them a second later."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path, executed = tmp_path / "one.ipynb", tmp_path / "executed.ipynb"
+    cells = [nbformat.v4.new_code_cell("print('here')")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    taken: dict[str, socket.socket] = {}
+    done = threading.Event()
+
+    def take() -> None:
+        while not done.wait(0.002) and len(taken) < thefts:
+            for file in set(tmp_path.glob("*.json")) - {Path(name) for name in taken}:
+                with contextlib.suppress(ValueError, OSError):  # half written, or removed meanwhile
+                    address = ("127.0.0.1", json.loads(file.read_text())["shell_port"])
+                    taken[str(file)] = socket.create_server(address)
+
+    thief = threading.Thread(target=take)
+    thief.start()
+    try:
+        if thefts == 3:
+            with pytest.raises(GonError, match="one.ipynb: its kernel .* found its ports taken"):
+                execute_notebook(path, executed, {})
+        else:
+            execute_notebook(path, executed, {})
+            assert nbformat.read(executed, as_version=4).cells[0].outputs[0].text == "here\n"
+    finally:
+        done.set()
+        thief.join()
+        for server in taken.values():
+            server.close()
+    assert len(taken) == thefts
 
 
 def test_a_reader_who_has_seen_enough_is_no_error() -> None:

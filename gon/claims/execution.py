@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import papermill
+import tenacity
 from ipykernel.kernelspec import make_ipkernel_cmd
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -18,6 +19,13 @@ from gon.files import PROJECT, make_folder
 from gon.processes import CACHE
 
 _KERNEL = "python3"
+
+# Ports are chosen before the kernel opens them; where another process took one meanwhile, it ends at once.
+_start_again = tenacity.retry(
+    retry=tenacity.retry_if_exception_message(match="Kernel died before replying"),
+    stop=tenacity.stop_after_attempt(3),
+    reraise=True,
+)
 
 
 class _Kernel(AsyncKernelManager):
@@ -88,7 +96,7 @@ def execute_notebook(path: Path, executed: Path, values: dict[str, Any], result:
     # The backend without a screen, which all else has, would hide the figures of a kernel that inherits it.
     os.environ.pop("MPLBACKEND", None)
     try:
-        papermill.execute_notebook(
+        _start_again(papermill.execute_notebook)(
             # papermill takes braces in a path for parameters.
             *(re.sub("[{}]", r"\g<0>\g<0>", str(file)) for file in (path, executed)),
             parameters=values,
@@ -101,7 +109,8 @@ def execute_notebook(path: Path, executed: Path, values: dict[str, Any], result:
         )
     except RuntimeError as error:  # nbclient's own, and jupyter_client's while the kernel starts
         if "ernel died" in str(error):
-            raise GonError(f"{path}: its kernel was killed, or ran out of memory") from error
+            why = "was killed, ran out of memory, or found its ports taken"
+            raise GonError(f"{path}: its kernel {why}") from error
         if "didn't respond" in str(error):
             why = "a machine that is very busy, or one without a network of its own (127.0.0.1)"
             raise GonError(
