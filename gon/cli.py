@@ -14,16 +14,25 @@ from typing import TYPE_CHECKING
 from gon.catalogue import DATASETS, EVALUATIONS, EXPLANATIONS
 from gon.errors import GonError, UsageError
 from gon.options import Parser, add_machine_options, add_run_options, add_study_options, positive
-from gon.processes import Stopped, end_with_parent, own_world, plain, say_no_more, stoppable
+from gon.processes import (
+    Stopped,
+    end_with_parent,
+    expect_little_garbage,
+    own_world,
+    plain,
+    say_no_more,
+    stoppable,
+)
 from gon.runs.store import RunStore
 from gon.spec import RunSpec
 
 if TYPE_CHECKING:
     from gon.claims.study import Study
 
-# The notebook libraries would build grammars for Internet addresses with it, which takes longer than all else
-# that they import (1.3 s); nothing here checks an address, and without it they leave that out.
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+# The notebook libraries would build grammars for Internet addresses and spans of time with them, which takes
+# longer than all else that they import; nothing here checks either, and without them they leave that out.
+for _name in ("rfc3987_syntax", "isoduration"):
+    sys.modules.setdefault(_name, None)  # type: ignore[arg-type]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -224,6 +233,7 @@ def _study(options: argparse.Namespace) -> "Study":
 
 
 def _run(options: argparse.Namespace) -> int:
+    expect_little_garbage()
     from gon.workflow import run
 
     if options.from_scratch:
@@ -378,6 +388,7 @@ def _rules(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    expect_little_garbage()
     from gon.claims.ledger import check_ledger
     from gon.claims.study import load_study
     from gon.files import PROJECT

@@ -6,6 +6,7 @@ environment of the person who started it must not reach the numbers.
 """
 
 import contextlib
+import gc
 import io
 import os
 import re
@@ -76,6 +77,14 @@ def own_world() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that is not UTF-8 is printed all the same
             stream.reconfigure(errors="backslashreplace")
+
+
+def expect_little_garbage() -> None:
+    """Look for garbage seldom: of what is imported and rendered nearly all stays, and looking takes a tenth.
+
+    Not while training, whose steps leave tensors to be found.
+    """
+    gc.set_threshold(100_000)
 
 
 def own_temporary_folder() -> None:

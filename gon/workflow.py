@@ -160,7 +160,7 @@ def _version(path: Path) -> int | None:
 def _command(study: Study, cores: int, device: str, check: bool, profile: str | None) -> list[str]:
     """How Snakemake is started."""
     budget = study.budget
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "Snakefile")]
+    command = [sys.executable, "-m", "gon.engine", "--snakefile", str(PROJECT / "workflow" / "Snakefile")]
     command += ["--directory", str(PROJECT), "--logger", "gon"]
     if profile is None:
         command += ["--cores", str(cores)]

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,15 +138,13 @@ def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
     write_tables(report, folder / "data")
     add_sources(folder)
     try:
-        pages = {"index.html": render_page(report)}
-        sections = {section.name: section for section in report.sections}  # an explanation has none
-        for path in notebooks:
-            notebook = read_notebook(path)
-            pages[f"notebooks/{path.stem}.html"] = render_notebook(
-                notebook, path, sections.get(path.stem), report
-            )
-            pages[f"notebooks/{path.name}"] = nbformat.writes(notebook) + "\n"
-        source = render_print(report)
+        # While one waits for pandoc or the compiler of the PDF, another one goes on.
+        with ThreadPoolExecutor() as pool:
+            printed = pool.submit(_print, report, folder)
+            page = pool.submit(render_page, report)
+            pages = dict(_notebook_pages(report, notebooks))
+            pages["index.html"] = page.result()
+            printed.result()
     except jinja2.TemplateError as error:
         place = ""
         if isinstance(error, jinja2.TemplateSyntaxError):
@@ -154,12 +153,24 @@ def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
     for name, text in pages.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
-    typst_file = folder / "report.typ"
-    typst_file.write_text(source, encoding="utf-8")
-    compile_pdf(typst_file, folder / "report.pdf", report)
-    typst_file.unlink()
     draw_social_image(report, CITATION["title"], folder / IMAGE)
     write_package(report, folder)
+
+
+def _notebook_pages(report: Report, notebooks: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    """Each executed notebook as a page, and as it is."""
+    sections = {section.name: section for section in report.sections}  # an explanation has none
+    for path in notebooks:
+        notebook = read_notebook(path)
+        yield f"notebooks/{path.stem}.html", render_notebook(notebook, path, sections.get(path.stem), report)
+        yield f"notebooks/{path.name}", nbformat.writes(notebook) + "\n"
+
+
+def _print(report: Report, folder: Path) -> None:
+    source = folder / "report.typ"
+    source.write_text(render_print(report), encoding="utf-8")
+    compile_pdf(source, folder / "report.pdf", report)
+    source.unlink()
 
 
 def _put_in_place(new: Path, output: Path, old: Path) -> None:

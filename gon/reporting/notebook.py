@@ -3,7 +3,6 @@
 import functools
 from pathlib import Path
 
-import pypandoc
 from bs4 import BeautifulSoup
 from nbconvert.exporters import HTMLExporter
 from nbformat import NotebookNode
@@ -11,9 +10,9 @@ from traitlets.config import Config
 
 from gon.catalogue import EXPLANATIONS
 from gon.claims.formats import counted
-from gon.errors import GonError
 from gon.files import PROJECT
 from gon.reporting.page import maths_font
+from gon.reporting.pandoc import convert
 from gon.reporting.report import Report
 from gon.reporting.sanitise import sanitised
 from gon.reporting.section import Section
@@ -92,13 +91,7 @@ _SHOWN = [
 @functools.cache  # notebooks share sentences, and each call starts pandoc
 def _markdown(text: str) -> str:
     """Markdown as HTML: formulas as MathML, since the page has no script to set them, and no ids."""
-    try:
-        options = ["--mathml", "--shift-heading-level-by=1"]
-        source = "markdown-auto_identifiers"
-        # To verify the names of formats would start pandoc twice more.
-        html = str(pypandoc.convert_text(text, "html5", source, options, verify_format=False))
-    except RuntimeError as error:
-        raise GonError(f"a notebook's text could not be converted ({error})") from error
+    html = convert(text, "markdown-auto_identifiers", "html5", "--mathml", "--shift-heading-level-by=1")
     # On a phone it scrolls, and what scrolls must be reachable by keyboard.
     return html.replace('<math display="block"', '<math display="block" tabindex="0"')
 

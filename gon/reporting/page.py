@@ -6,7 +6,8 @@ import hashlib
 from bs4 import BeautifulSoup
 from markupsafe import Markup
 
-from gon.reporting.prose import TEMPLATES, environment, render_prose
+from gon.reporting.pandoc import TEMPLATES
+from gon.reporting.prose import environment, render_prose
 from gon.reporting.report import Report
 
 _CONTENTS_HERE = "<!-- contents -->"

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
-import pypandoc
 import yaml
 from markupsafe import Markup
 from markupsafe import escape as escape_html
@@ -24,18 +23,17 @@ from gon.claims import comparison_words, coverage, formats, pairing, words
 from gon.claims.discussion import discussion
 from gon.claims.judging import JudgedClaim
 from gon.claims.results import Comparison, Measurement
-from gon.errors import GonError
 from gon.files import PROJECT, sha256_of
 from gon.reporting import dictionary, escape
 from gon.reporting.cards import ways
 from gon.reporting.changes import standing
 from gon.reporting.checked import checked_words
+from gon.reporting.pandoc import TEMPLATES, convert
 from gon.reporting.report import Report
 from gon.reporting.svg import inline_svg
 from gon.runs import provenance
 from gon.spec import RunSpec
 
-TEMPLATES = PROJECT / "templates"
 BIBLIOGRAPHY = TEMPLATES / "references.bib"
 CITATION: dict[str, Any] = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
 """How the project is cited, which says its title, its author, its version and its licence once for all."""
@@ -131,7 +129,6 @@ def render_prose(report: Report, target: Target) -> tuple[str, str]:
     markdown = render_markdown(report, target)
     arguments = [
         "--citeproc",
-        # Files by names from the folder of templates: in a path, "%" and "#" would be signs of an address.
         f"--bibliography={BIBLIOGRAPHY.relative_to(TEMPLATES)}",
         "--metadata=link-citations:true",
         "--metadata=lang:en",
@@ -148,18 +145,8 @@ def render_prose(report: Report, target: Target) -> tuple[str, str]:
             "--toc-depth=3",
             "--template=pandoc/contents-and-body.html",
         ]
-    try:
-        converted = pypandoc.convert_text(
-            markdown,
-            "html5" if target == "page" else "typst",
-            format=_MARKDOWN,
-            extra_args=arguments,
-            cworkdir=str(TEMPLATES),
-            verify_format=False,  # would start pandoc twice more
-        )
-    except RuntimeError as error:
-        raise GonError(f"the report's text could not be converted for the {target} ({error})") from error
-    contents, separator, body = converted.replace("\r\n", "\n").partition(_SEPARATOR)
+    converted = convert(markdown, _MARKDOWN, "html5" if target == "page" else "typst", *arguments)
+    contents, separator, body = converted.partition(_SEPARATOR)
     return (contents, body) if separator else ("", contents)
 
 
