@@ -97,6 +97,7 @@ def test_small_formats() -> None:
     assert [formats.published(x) for x in (0.4, 2.4, 1.36, 0.125)] == ["0.40", "2.40", "1.36", "0.125"]
     assert [formats.counted(n, "epoch") for n in (1, 50)] == ["1 epoch", "50 epochs"]
     assert formats.listed(["a", "b", "c"]) == "a, b and c"
+    assert formats.listed(["a, b", "c, d", "e"]) == "a, b; c, d and e"
 
 
 ASCII = "".join(chr(code) for code in range(33, 127) if chr(code) not in "\"'")

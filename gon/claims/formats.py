@@ -137,7 +137,8 @@ def date(moment: datetime.date) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """Items as a phrase: "a", "a and b", "a, b and c"."""
+    """Items as a phrase: "a", "a and b", "a, b and c"; of items with commas, "a, b; c, d and e, f"."""
     if len(items) < 2:
         return "".join(items)
-    return ", ".join(items[:-1]) + " and " + items[-1]
+    comma = "; " if any("," in item for item in items) else ", "
+    return comma.join(items[:-1]) + " and " + items[-1]
