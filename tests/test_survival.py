@@ -71,7 +71,7 @@ def test_a_signal_stops_everything_and_leaves_nothing(project: Project, number: 
     assert not list((project.root / "runs").rglob("progress.json"))
 
 
-@pytest.mark.parametrize("victim", ["gon.cli run", "-m snakemake"])
+@pytest.mark.parametrize("victim", ["gon.cli run", "-m gon.engine"])
 def test_what_a_killed_process_started_ends_too_and_the_next_start_goes_on(
     project: Project, victim: str
 ) -> None:
