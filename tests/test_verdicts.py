@@ -18,6 +18,7 @@ from gon.claims.decisions import decide_pairs, ordering_outcome
 from gon.claims.judging import judge
 from gon.claims.loading import Run
 from gon.claims.notebooks import STUDY_PARAMETERS, notebook_path
+from gon.claims.pairing import decisive
 from gon.claims.results import (
     Comparison,
     Finding,
@@ -600,12 +601,29 @@ def compared(finding: Finding, difference: float | None = None, value: bool = Fa
         ([compared("as published", -0.2), compared("too close to tell", -0.07)], "as published"),
         ([compared("as published", -0.2), compared("not comparable")], "as published"),
         ([compared("as published", -0.2), compared("lower, size open", -0.05)], "lower, size open"),
+        ([compared("lower, size open", -0.05), compared("too close to tell", -0.04)], "lower, size open"),
+        ([compared("lower, size open", -0.05), compared("too close to tell", 0.01)], "mixed"),
+        ([compared("as published", -0.2), compared("equal within the margin", -0.01)], "mixed"),
         ([compared("as published", -0.2), compared("equal within the margin", 0.0)], "mixed"),
+        (
+            [compared("as published", 0.0, value=True), compared("too close to tell", -0.2, value=True)],
+            "mixed",
+        ),
         ([compared("as published", -0.2), compared("too close to tell", 0.07)], "mixed"),
     ],
 )
 def test_where_the_numbers_point(comparisons: list[Comparison], points: str) -> None:
     assert tendency(comparisons, 0.05) == points
+
+
+def test_what_speaks_most_against_is_what_may_lie_highest() -> None:
+    verdict = ordering((measured("a", 1.0), measured("b", 2.0)))
+    near, wide, one = (
+        compared("too close to tell", difference).model_copy(update={"interval": interval})
+        for difference, interval in ((-0.047, (-0.071, -0.022)), (-0.048, (-0.1, 0.013)), (-0.02, None))
+    )
+    for comparisons, expected in (([near, wide], wide), ([wide, near], wide), ([near, one], one)):
+        assert decisive(verdict.model_copy(update={"comparisons": comparisons})) is expected
 
 
 def test_a_single_seed_points_and_decides_nothing() -> None:

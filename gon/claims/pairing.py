@@ -74,9 +74,9 @@ def _distance(comparison: Comparison) -> float:
 def decisive(verdict: Verdict) -> Comparison | None:
     """The comparison that speaks most against what is published; None if there is none.
 
-    Of an ordering, that whose first side lies highest above the second; of values, that which is farthest
-    from the published one, at a milestone where nothing can be compared at the end. Where the verdict is that
-    it is refuted, one of those that refute it.
+    Of an ordering, that whose interval reaches highest, the first side above the second; of values, that
+    which is farthest from the published one, at a milestone where nothing can be compared at the end. Where
+    the verdict is that it is refuted, one of those that refute it.
     """
     compared = by_distance(verdict.comparisons)
     refuting = [c for c in compared if c.finding in ("against the published", "equal within the margin")]
@@ -85,4 +85,8 @@ def decisive(verdict: Verdict) -> Comparison | None:
     if isinstance(verdict.rule, ValueRule):
         early = [look for look in verdict.early if look.finding == "against the published"]
         return next(reversed(compared or by_distance(early)), None)
-    return max(compared, key=lambda comparison: comparison.relative_difference or 0.0, default=None)
+    return max(compared, key=_reach, default=None)
+
+
+def _reach(comparison: Comparison) -> float:
+    return comparison.interval[1] if comparison.interval else comparison.relative_difference or 0.0

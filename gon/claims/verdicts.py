@@ -51,8 +51,8 @@ def tendency(comparisons: Sequence[Comparison], margin: float) -> Tendency:
 
     What is decided points where it was found to be. What is too close to tell points where its mean lies:
     beyond the margin or within it; for a value, within the tolerance or not. A single seed has a mean too.
-    Pairs that are not comparable do not point. Where all pairs are lower, some beyond the margin and some
-    with the size open, it is *lower, size open*; otherwise several answers are *mixed*.
+    Pairs that are not comparable do not point. Of several answers, it is *lower, size open* where all pairs
+    are lower, found to be or, if too close to tell, in the mean; otherwise they are *mixed*.
 
     Parameters
     ----------
@@ -61,12 +61,17 @@ def tendency(comparisons: Sequence[Comparison], margin: float) -> Tendency:
     margin
         The rule's margin or tolerance.
     """
-    found = {_points(comparison, margin) for comparison in comparisons} - {"not comparable"}
-    if not found:
-        return "not comparable"
-    if found == {"as published", "lower, size open"}:
-        return "lower, size open"
-    return found.pop() if len(found) == 1 else "mixed"
+    pointing = [c for c in comparisons if _points(c, margin) != "not comparable"]
+    found = {_points(comparison, margin) for comparison in pointing}
+    if len(found) > 1:
+        return "lower, size open" if all(map(_is_lower, pointing)) else "mixed"
+    return found.pop() if found else "not comparable"
+
+
+def _is_lower(comparison: Comparison) -> bool:
+    if comparison.finding == "too close to tell" and comparison.second is not None:
+        return (comparison.relative_difference or 0.0) < 0.0
+    return comparison.finding in ("as published", "lower, size open")
 
 
 def _points(comparison: Comparison, margin: float) -> Finding:

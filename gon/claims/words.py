@@ -211,7 +211,10 @@ def claim_words(title: str, verdict: Verdict, primary: Verdict) -> str:
     """
     # A title's first letter is small within a sentence, unless it is that of an acronym.
     within = title if title[1:2].isupper() else title[:1].lower() + title[1:]
-    return f"That {within} {_SAID[verdict.outcome]}{_instead(verdict, primary)}"
+    said = _SAID[verdict.outcome]
+    if verdict.reasons == ["overlap"]:  # all that the rule asks for is there
+        said = f"is neither reproduced nor refuted by {counted(verdict.seeds, 'seed')}"
+    return f"That {within} {said}{_instead(verdict, primary)}"
 
 
 def _instead(verdict: Verdict, primary: Verdict) -> str:
