@@ -218,11 +218,10 @@ def claim_words(title: str, verdict: Verdict, primary: Verdict) -> str:
 
 
 def _instead(verdict: Verdict, primary: Verdict) -> str:
-    rules = verdict.rule, primary.rule
-    if rules[0] == rules[1] or any(isinstance(rule, StructuralRule) for rule in rules):
+    rule = primary.rule
+    if verdict.rule == rule or isinstance(verdict.rule, StructuralRule) or isinstance(rule, StructuralRule):
         return ""
-    after, published = (_epochs(rule.epochs) for rule in rules if not isinstance(rule, StructuralRule))
-    return f" after {after}, and open after {published}"
+    return f" after {_epochs(_decided_after(verdict))}, and open after {_epochs(rule.epochs)}"
 
 
 def still_open(verdict: Verdict, primary: Verdict) -> str:
@@ -278,8 +277,15 @@ def _rests_on(verdict: Verdict) -> str:
     rule = verdict.rule
     if isinstance(rule, StructuralRule):
         return "by count, without training"
-    early = sorted({look.epochs for look in verdict.early if look.finding == "against the published"})
-    return f"after {_epochs(early or rule.epochs)}, with all images and {counted(verdict.seeds, 'seed')}"
+    return f"after {_epochs(_decided_after(verdict))}, with all images and {counted(verdict.seeds, 'seed')}"
+
+
+def _decided_after(verdict: Verdict) -> Sequence[int]:
+    """The epochs that a decided verdict rests on: where it is refuted, those after which it is."""
+    refuting = ("against the published", "equal within the margin")
+    compared = [*verdict.comparisons, *verdict.early] if verdict.outcome == "not reproduced" else []
+    found = sorted({comparison.epochs for comparison in compared if comparison.finding in refuting})
+    return found or ([] if isinstance(verdict.rule, StructuralRule) else verdict.rule.epochs)
 
 
 def _open(verdict: Verdict) -> dict[Reason, tuple[str, str]]:
