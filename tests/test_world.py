@@ -73,15 +73,15 @@ def test_a_kernel_whose_port_is_taken_as_it_starts_is_started_again(
     path, executed = tmp_path / "one.ipynb", tmp_path / "executed.ipynb"
     cells = [nbformat.v4.new_code_cell("print('here')")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    taken: dict[str, socket.socket] = {}
+    taken: dict[Path, socket.socket] = {}
     done = threading.Event()
 
     def take() -> None:
         while not done.wait(0.002) and len(taken) < thefts:
-            for file in set(tmp_path.glob("*.json")) - {Path(name) for name in taken}:
+            for file in set(tmp_path.glob("*.json")) - taken.keys():
                 with contextlib.suppress(ValueError, OSError):  # half written, or removed meanwhile
                     address = ("127.0.0.1", json.loads(file.read_text())["shell_port"])
-                    taken[str(file)] = socket.create_server(address)
+                    taken[file] = socket.create_server(address)
 
     thief = threading.Thread(target=take)
     thief.start()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gon.claims.results import REFUTING
 from gon.claims.statistics import Array, Differences, holm
 
 Texts = npt.NDArray[np.str_]
@@ -109,7 +110,7 @@ def ordering_outcome(findings: Texts) -> Texts:
     alpha, nothing is adjusted, and the whole errs no more often than alpha.
     """
     published, lower = findings == "as published", findings == "lower, size open"
-    refuted = (findings == "equal within the margin") | (findings == "against the published")
+    refuted = np.isin(findings, REFUTING)
     return np.select(
         [refuted.any(axis=-1), published.all(axis=-1), (published | lower).all(axis=-1)],
         ["not reproduced", "reproduced", "partly reproduced"],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gon.catalogue import ACTIVATIONS, MODELS
 from gon.claims.judging import JudgedClaim
-from gon.claims.results import Comparison, Measurement, Verdict
+from gon.claims.results import REFUTING, Comparison, Measurement, Verdict
 from gon.claims.rules import ValueRule
 from gon.spec import RunSpec
 
@@ -79,7 +79,7 @@ def decisive(verdict: Verdict) -> Comparison | None:
     the verdict is that it is refuted, one of those that refute it.
     """
     compared = by_distance(verdict.comparisons)
-    refuting = [c for c in compared if c.finding in ("against the published", "equal within the margin")]
+    refuting = [comparison for comparison in compared if comparison.finding in REFUTING]
     if verdict.outcome == "not reproduced" and refuting:
         compared = refuting
     if isinstance(verdict.rule, ValueRule):

@@ -23,6 +23,8 @@ Finding = Literal[
     "too close to tell",
     "not comparable",
 ]
+REFUTING: tuple[Finding, ...] = ("against the published", "equal within the margin")
+"""Findings that contradict what is published."""
 Tendency = Finding | Literal["mixed"]
 Reason = Literal["epochs", "images", "seeds", "left out", "diverged", "no scatter", "overlap"]
 

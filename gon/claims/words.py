@@ -17,6 +17,7 @@ from gon.claims.formats import (
 from gon.claims.pairing import by_distance
 from gon.claims.quantities import QUANTITIES
 from gon.claims.results import (
+    REFUTING,
     Comparison,
     Finding,
     Measurement,
@@ -218,10 +219,11 @@ def claim_words(title: str, verdict: Verdict, primary: Verdict) -> str:
 
 
 def _instead(verdict: Verdict, primary: Verdict) -> str:
-    rule = primary.rule
-    if verdict.rule == rule or isinstance(verdict.rule, StructuralRule) or isinstance(rule, StructuralRule):
+    rule, published = verdict.rule, primary.rule
+    if rule == published or isinstance(rule, StructuralRule) or isinstance(published, StructuralRule):
         return ""
-    return f" after {_epochs(_decided_after(verdict))}, and open after {_epochs(rule.epochs)}"
+    after = _epochs(_refuted_after(verdict) or rule.epochs)
+    return f" after {after}, and open after {_epochs(published.epochs)}"
 
 
 def still_open(verdict: Verdict, primary: Verdict) -> str:
@@ -277,15 +279,14 @@ def _rests_on(verdict: Verdict) -> str:
     rule = verdict.rule
     if isinstance(rule, StructuralRule):
         return "by count, without training"
-    return f"after {_epochs(_decided_after(verdict))}, with all images and {counted(verdict.seeds, 'seed')}"
+    after = _epochs(_refuted_after(verdict) or rule.epochs)
+    return f"after {after}, with all images and {counted(verdict.seeds, 'seed')}"
 
 
-def _decided_after(verdict: Verdict) -> Sequence[int]:
-    """The epochs that a decided verdict rests on: where it is refuted, those after which it is."""
-    refuting = ("against the published", "equal within the margin")
+def _refuted_after(verdict: Verdict) -> list[int]:
+    """The epochs after which a claim is refuted; empty if it is not."""
     compared = [*verdict.comparisons, *verdict.early] if verdict.outcome == "not reproduced" else []
-    found = sorted({comparison.epochs for comparison in compared if comparison.finding in refuting})
-    return found or ([] if isinstance(verdict.rule, StructuralRule) else verdict.rule.epochs)
+    return sorted({comparison.epochs for comparison in compared if comparison.finding in REFUTING})
 
 
 def _open(verdict: Verdict) -> dict[Reason, tuple[str, str]]:

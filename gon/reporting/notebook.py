@@ -10,9 +10,8 @@ from traitlets.config import Config
 
 from gon.catalogue import EXPLANATIONS
 from gon.claims.formats import counted
-from gon.files import PROJECT
 from gon.reporting.page import maths_font
-from gon.reporting.pandoc import convert
+from gon.reporting.pandoc import TEMPLATES, convert
 from gon.reporting.report import Report
 from gon.reporting.sanitise import sanitised
 from gon.reporting.section import Section
@@ -65,7 +64,7 @@ def render_notebook(notebook: NotebookNode, path: Path, section: Section | None,
 
 @functools.cache  # it compiles its templates, which are the same for all notebooks
 def _exporter() -> HTMLExporter:
-    templates = str(PROJECT / "templates")
+    templates = str(TEMPLATES)
     return HTMLExporter(
         template_name="notebook",
         extra_template_basedirs=[templates],
