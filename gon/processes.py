@@ -5,6 +5,7 @@ notebook its kernel and what it trains. Whatever ends one of them must end what 
 environment of the person who started it must not reach the numbers.
 """
 
+import atexit
 import contextlib
 import gc
 import io
@@ -82,9 +83,11 @@ def own_world() -> None:
 def expect_little_garbage() -> None:
     """Look for garbage seldom: of what is imported and rendered nearly all stays, and looking takes a tenth.
 
-    Not while training, whose steps leave tensors to be found.
+    Nor at the end, when the interpreter would go through all of it. Not while training, whose steps leave
+    tensors to be found.
     """
     gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
 
 
 def own_temporary_folder() -> None:

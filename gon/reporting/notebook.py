@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup
 from nbconvert.exporters import HTMLExporter
+from nbconvert.filters import Highlight2HTML
 from nbformat import NotebookNode
 from traitlets.config import Config
 
@@ -71,7 +72,13 @@ def _exporter() -> HTMLExporter:
         extra_template_paths=[templates],
         exclude_input_prompt=True,
         exclude_output_prompt=True,
-        filters={"markdown2html": _markdown, "tables": _tables, "sanitised": sanitised},
+        filters={
+            "markdown2html": _markdown,
+            # Python: "ipython3", as notebooks name it, would load all of IPython for the sake of its magics.
+            "highlight_code": Highlight2HTML(pygments_lexer="python"),
+            "tables": _tables,
+            "sanitised": sanitised,
+        },
         config=Config(NbConvertBase={"display_data_priority": _SHOWN}),
     )
 
