@@ -133,6 +133,12 @@ def test_page_has_the_sections_of_the_original_in_order(built: Path) -> None:
     assert len({h.get_text() for h in soup.select(".body h3")}) >= 6
 
 
+def test_width_of_the_decoder_is_said_whether_or_not_all_runs_have_it(built: Path) -> None:
+    assert "w = 16. The first three" in section_text(built / "report", "model")
+    reference = PROJECT / "docs" / "report"  # where some are wider
+    assert "w = 16 where a run names no other width. The first" in section_text(reference, "model")
+
+
 def test_markup_of_the_prose_never_shows(built: Path) -> None:
     for text in (page_text(built / "report"), pdf_text(built / "report")):
         text = re.sub(r"author = \{\{[^{}]+\}\}", "", text)  # of BibTeX: one author, not several names

@@ -55,6 +55,8 @@ class Report:
     """What was trained on this machine and compared with the records."""
     explanations: tuple[str, ...] = ()
     """Executed notebooks that judge no claim, of `gon.catalogue.EXPLANATIONS`."""
+    usual_width = RunSpec.width
+    """Width of the decoder where a run names no other."""
 
     @property
     def uses_all_images(self) -> bool:
