@@ -291,6 +291,75 @@ def test_a_rule_of_several_epochs_compares_at_all_of_them() -> None:
     assert verdict.outcome == "not reproduced"
 
 
+@pytest.mark.parametrize("lacking", ["seeds", "one seed", "epochs"])
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0])
+def test_a_refutation_does_not_wait_for_the_other_pairs(lacking: str, ratio: float) -> None:
+    """Nor does a pair refute before it has all that the rule asks for."""
+    seeds, epochs = {"seeds": (2, 5), "one seed": (1, 5), "epochs": (3, 4)}[lacking]
+
+    def short(ratio: float) -> Pair:
+        first = [ratio * value for value in (1.01, 1.0, 0.99)][:seeds]
+        return measured("s", first, epochs), measured("t", [1.0, 1.01, 1.02][:seeds], epochs)
+
+    whole = (measured("a", 2.0), measured("b", 1.0))
+    verdict = ordering(whole, short(ratio))
+    assert (verdict.outcome, verdict.reasons) == ("not reproduced", [])
+    assert (verdict.seeds, verdict.epochs, verdict.comparisons[1].seeds) == (3, 5, seeds)
+    assert verdict.comparisons[1].finding == "too early to tell"
+    assert words.found_words(verdict).startswith(
+        "After 5 epochs, with all images and 3 seeds, the claim is refuted"
+    )
+    assert ordering(whole, short(ratio), whole=False).outcome == "inconclusive"
+    verdict = ordering((measured("a", 0.5), measured("b", 1.0)), short(ratio))
+    assert (verdict.outcome, verdict.reasons) == (
+        "inconclusive",
+        ["epochs" if lacking == "epochs" else "seeds"],
+    )
+
+
+def test_what_comes_later_takes_no_refutation_back() -> None:
+    """Pairs come one after the other, seed by seed; once refuted, a rule stays so."""
+    random = np.random.default_rng(0)
+    refuted = 0
+    for _ in range(200):
+        number = int(random.integers(2, 7))
+        sides = [
+            (random.normal(c, 0.02, 3), random.normal(0.0, 0.02, 3)) for c in random.normal(0, 0.08, number)
+        ]
+        before, arrived = "", 0
+        for arrived in range(1, 3 * number + 1):
+            pairs = [
+                (measured(f"a{i}", np.exp(a[:seeds]).tolist()), measured(f"b{i}", np.exp(b[:seeds]).tolist()))
+                for i, (a, b) in enumerate(sides)
+                if (seeds := min(3, arrived - 3 * i)) > 0
+            ]
+            verdict = judge_ordering(
+                ORDERING,
+                pairs,
+                complete=len(pairs) == number,
+                uses_all_images=True,
+                missing=number - len(pairs),
+            )
+            assert before != "not reproduced" or verdict.outcome == before
+            before = verdict.outcome
+        assert before == ordering(*pairs).outcome
+        refuted += before == "not reproduced"
+    assert 50 < refuted < 190
+
+
+def test_a_refutation_is_corrected_for_pairs_that_are_not_run_yet() -> None:
+    edge = next(
+        pair
+        for width in np.linspace(0.2, 0.02, 181)
+        if ordering(pair := a_pair(0.2, width)).outcome == "not reproduced"
+    )
+    for missing, outcome in ((0, "not reproduced"), (1, "inconclusive")):
+        verdict = judge_ordering(
+            ORDERING, [edge], complete=not missing, uses_all_images=True, missing=missing
+        )
+        assert verdict.outcome == outcome
+
+
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf, -math.inf, 0.0, -0.5])
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("all_seeds", [False, True])

@@ -34,6 +34,8 @@ class Row:
         Log ratio of every seed of the rule; NaN where there is none.
     reasons
         Why it cannot decide.
+    whole
+        Whether it has the epochs and seeds that the rule asks for.
     """
 
     first: str
@@ -45,6 +47,7 @@ class Row:
     usable: int
     logs: list[float]
     reasons: frozenset[Reason]
+    whole: bool
 
 
 def pair_row(rule: LossRule, first: Measurement, second: Measurement) -> Row:
@@ -109,6 +112,7 @@ def _row(
         usable=usable,
         logs=[*ratios.tolist(), *[math.nan] * (rule.seeds - len(present))],
         reasons=frozenset(reasons),
+        whole=not trained or (epochs in rule.epochs and "seeds" not in reasons),
     )
 
 

@@ -21,22 +21,30 @@ class Decision:
     p_refuted: Array
 
 
-def decide_pairs(ratios: Differences, margin: float, alpha: float) -> Decision:
+def decide_pairs(
+    ratios: Differences,
+    margin: float,
+    alpha: float,
+    whole: npt.NDArray[np.bool_] | bool = True,
+    missing: int = 0,
+) -> Decision:
     """Decide the pairs of an ordering, the first of each published to be the lower one.
 
     Two losses are equal within the margin if their log ratio lies between log(1 - margin) and
     -log(1 - margin): as far on both sides, so that it does not matter which is named first. Of a pair holds
     the first of these:
 
+    - *too early to tell*: it has not all the epochs and seeds that the rule asks for;
     - *as published*: its interval lies wholly below the margin;
     - *equal within the margin*: wholly inside the margin, on both sides;
     - *against the published*: wholly above zero;
     - *lower, size open*: wholly below zero;
     - *too close to tell*.
 
-    The second and the third refute the rule, and one pair is enough. So both need a p-value, the smaller one
-    of the two ways, that is below alpha after adjustment for all pairs of the rule (Holm); a pair whose
-    interval alone would do is read on in the list.
+    Equal and against refute the rule, and one pair is enough. So both need a p-value, the smaller one
+    of the two ways, that is below alpha after adjustment for all pairs of the rule (Holm), also those that
+    are not run yet: each is judged once, and what comes later takes no refutation back. A pair whose interval
+    alone would do is read on in the list.
 
     Parameters
     ----------
@@ -46,15 +54,20 @@ def decide_pairs(ratios: Differences, margin: float, alpha: float) -> Decision:
         Relative difference below which two losses count as equal; 0 judges the direction alone.
     alpha
         The rule's level.
+    whole
+        Which pairs have the epochs and seeds that the rule asks for, [pairs].
+    missing
+        How many more pairs the rule speaks of that were not run.
     """
     edge = math.log1p(-margin)
     p_reproduced = ratios.below(edge)
     p_equal = np.maximum(ratios.above(edge), ratios.below(-edge))
-    p_refuted = holm(np.minimum(p_equal, ratios.above(0.0)))
+    p_refuted = holm(np.where(whole, np.minimum(p_equal, ratios.above(0.0)), np.nan), missing)
     refuted = p_refuted < alpha
     findings = np.select(
         [
             np.isnan(ratios.mean),
+            np.broadcast_to(np.logical_not(whole), ratios.mean.shape),
             p_reproduced < alpha,
             refuted & (p_equal < alpha),
             refuted,
@@ -62,6 +75,7 @@ def decide_pairs(ratios: Differences, margin: float, alpha: float) -> Decision:
         ],
         [
             "not comparable",
+            "too early to tell",
             "as published",
             "equal within the margin",
             "against the published",
@@ -104,7 +118,7 @@ def decide_early(ratios: Differences, tolerance: float) -> Array:
 
 
 def ordering_outcome(findings: Texts) -> Texts:
-    """Outcome of an ordering of which nothing is missing, [...], from its findings [..., pairs].
+    """Outcome of an ordering, [...], from its findings [..., pairs]; unless refuted, if nothing is missing.
 
     That it is reproduced takes all pairs, which makes it an intersection-union test: each pair has the level
     alpha, nothing is adjusted, and the whole errs no more often than alpha.

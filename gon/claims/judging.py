@@ -80,7 +80,10 @@ class _Judge:
         ]
         whole = all(run.spec.uses_all_images for run in self.runs)
         if isinstance(rule, OrderingRule):
-            return verdicts.judge_ordering(rule, pairs, complete=complete, uses_all_images=whole)
+            missing = len(specs) * len(rule.epochs) - len(pairs)
+            return verdicts.judge_ordering(
+                rule, pairs, complete=complete, uses_all_images=whole, missing=missing
+            )
         measured, early = [], []
         for spec, runs in sides.items():
             for epochs in _epochs_of(rule, runs) if runs else ():

@@ -21,10 +21,13 @@ Finding = Literal[
     "equal within the margin",
     "against the published",
     "too close to tell",
+    "too early to tell",
     "not comparable",
 ]
 REFUTING: tuple[Finding, ...] = ("against the published", "equal within the margin")
 """Findings that contradict what is published."""
+UNTOLD: tuple[Finding, ...] = ("too close to tell", "too early to tell")
+"""Findings of numbers that point somewhere, and decide nothing."""
 Tendency = Finding | Literal["mixed"]
 Reason = Literal["epochs", "images", "seeds", "left out", "diverged", "no scatter", "overlap"]
 

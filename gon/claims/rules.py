@@ -140,8 +140,8 @@ class LossRule(BaseRule):
     quantity: LossName = "validation_loss"
     """The loss that it compares."""
     epochs: Annotated[EpochNumbers, pydantic.Field(min_length=1)]
-    """The epochs after which it compares, all of them; with fewer, or with a part of the images, the
-    verdict stays open."""
+    """The epochs after which it compares, all of them; with fewer, it can but be refuted, and with a part of
+    the images, the verdict stays open."""
     seeds: Annotated[int, pydantic.Field(ge=3, le=LARGEST_EPOCHS)]
     """It rests on the seeds from 0 to this number less one: all of them, and no others."""
 

@@ -120,14 +120,15 @@ million studies a row, p from 0.05 to 0.0002; `benchmarks/simulate_rules.py` che
 interpolated, and the last one holds for more seeds."""
 
 
-def holm(p_values: Array) -> Array:
+def holm(p_values: Array, missing: int = 0) -> Array:
     """Adjust p-values, several comparisons along the last axis, so that one error among all stays as rare.
 
-    The method is Holm's. One that is not known (NaN) counts as a comparison, and stays so. (statsmodels has
-    it as well, but collects garbage at every call, and takes one family at a time.)
+    The method is Holm's. One that is not known (NaN) counts as a comparison, and stays so; so do `missing`
+    more that are not among them. (statsmodels has it too, but collects garbage at every call, and takes one
+    family at a time.)
     """
     order = np.argsort(p_values, axis=-1)  # NaN comes last
-    left = np.arange(p_values.shape[-1], 0, -1)
+    left = np.arange(p_values.shape[-1], 0, -1) + missing
     stepped = np.maximum.accumulate(np.take_along_axis(p_values, order, axis=-1) * left, axis=-1)
     adjusted = np.empty_like(p_values)
     np.put_along_axis(adjusted, order, np.minimum(stepped, 1.0), axis=-1)

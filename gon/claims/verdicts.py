@@ -6,8 +6,9 @@ Gaussian scatter as for scatter of skewness 1 (`gon.claims.statistics.SKEWED`). 
 for skewness likewise, and are compared with alpha. What each finding takes stands with the functions of
 `gon.claims.decisions`; here, findings become a verdict.
 
-A verdict is inconclusive, whatever the comparisons say, with fewer epochs, images or seeds than the rule's;
-and, unless a comparison refutes the rule, if something was left out, a run diverged, or nothing scatters.
+A verdict is inconclusive with fewer images than the rule's, whatever the comparisons say; and, unless a
+comparison that has all its epochs and seeds refutes the rule, if others have fewer, something was left out, a
+run diverged, or nothing scatters. A value rule waits for all its values: it may hold in part.
 Nothing is ever reproduced without a test. A *structural* rule compares numbers that follow from the settings,
 exactly: *reproduced* if every ratio is at most the rule's, *not reproduced* if one is above.
 """
@@ -31,6 +32,8 @@ from gon.claims.decisions import (
     value_outcome,
 )
 from gon.claims.results import (
+    REFUTING,
+    UNTOLD,
     Comparison,
     Finding,
     Measurement,
@@ -49,10 +52,10 @@ Pair = tuple[Measurement, Measurement]
 def tendency(comparisons: Sequence[Comparison], margin: float) -> Tendency:
     """Where the numbers point: the one answer for headline, tables and text.
 
-    What is decided points where it was found to be. What is too close to tell points where its mean lies:
-    beyond the margin or within it; for a value, within the tolerance or not. A single seed has a mean too.
-    Pairs that are not comparable do not point. Of several answers, it is *lower, size open* where all pairs
-    are lower, found to be or, if too close to tell, in the mean; otherwise they are *mixed*.
+    What is decided points where it was found to be. What is too close or too early to tell points where its
+    mean lies: beyond the margin or within it; for a value, within the tolerance or not. A single seed has a
+    mean too. Pairs that are not comparable do not point. Of several answers, it is *lower, size open* where
+    all pairs are lower, found to be or, if it is not told, in the mean; otherwise they are *mixed*.
 
     Parameters
     ----------
@@ -69,13 +72,13 @@ def tendency(comparisons: Sequence[Comparison], margin: float) -> Tendency:
 
 
 def _is_lower(comparison: Comparison) -> bool:
-    if comparison.finding == "too close to tell" and comparison.second is not None:
+    if comparison.finding in UNTOLD and comparison.second is not None:
         return (comparison.relative_difference or 0.0) < 0.0
     return comparison.finding in ("as published", "lower, size open")
 
 
 def _points(comparison: Comparison, margin: float) -> Finding:
-    if comparison.finding != "too close to tell":
+    if comparison.finding not in UNTOLD:
         return comparison.finding
     if comparison.relative_difference is None:
         return "not comparable"
@@ -89,7 +92,7 @@ def _points(comparison: Comparison, margin: float) -> Finding:
 
 
 def judge_ordering(
-    rule: OrderingRule, pairs: Sequence[Pair], *, complete: bool, uses_all_images: bool
+    rule: OrderingRule, pairs: Sequence[Pair], *, complete: bool, uses_all_images: bool, missing: int = 0
 ) -> Verdict:
     """Judge whether the first of each pair is lower than the second.
 
@@ -104,6 +107,8 @@ def judge_ordering(
         reproduced, but still be refuted.
     uses_all_images
         Whether the runs used the whole data set.
+    missing
+        How many more comparisons the rule speaks of that could not be made yet.
 
     Raises
     ------
@@ -114,7 +119,8 @@ def judge_ordering(
         return _not_attempted(rule, complete)
     rows = [pair_row(rule, *pair) for pair in pairs]
     ratios = log_ratios(rule, rows)
-    decision = decide_pairs(ratios, rule.margin, rule.alpha)
+    whole = np.asarray([row.whole for row in rows])
+    decision = decide_pairs(ratios, rule.margin, rule.alpha, whole, missing)
     outcome = str(ordering_outcome(decision.findings))
     comparisons = _comparisons(rows, ratios, decision, rule.alpha)
     points = tendency(comparisons, rule.margin)
@@ -285,7 +291,10 @@ def _verdict(
     early: Sequence[Comparison] = (),
 ) -> Verdict:
     """The verdict, from the outcome that the comparisons alone would give."""
-    trained = [row for row in rows if row.trained]
+    refuted = isinstance(rule, OrderingRule) and outcome == "not reproduced" and uses_all_images
+    # One pair that has all its epochs and seeds refutes an ordering, whatever the others lack.
+    resting = [r for r, c in zip(rows, comparisons, strict=True) if not refuted or c.finding in REFUTING]
+    trained = [row for row in resting if row.trained]
     reached: dict[tuple[str, ...], set[int]] = defaultdict(set)
     for row in trained:
         reached[row.training].add(row.epochs)
@@ -300,7 +309,7 @@ def _verdict(
     tested = [c.finding for c in comparisons if c.interval is not None]
     if any(look.finding == "against the published" for look in early):
         found, outcome = set(), "not reproduced"
-    elif outcome == "not reproduced" and not short:
+    elif refuted or (outcome == "not reproduced" and not short):
         found = set()
     else:
         if outcome == "inconclusive" and not short and "too close to tell" in tested:

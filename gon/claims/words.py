@@ -37,6 +37,7 @@ _TENDENCIES: Mapping[Tendency, str] = {
     "equal within the margin": "point to no difference beyond the margin",
     "against the published": "point against what is published",
     "too close to tell": "are too close to tell",
+    "too early to tell": "are too early to tell",
     "not comparable": "allow no comparison yet",
     "mixed": "point in different directions",
 }
