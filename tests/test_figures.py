@@ -1,30 +1,40 @@
-"""Figures: nothing is cut off, however low a panel becomes."""
+"""Figures: nothing is cut off, however low or narrow a panel becomes."""
 
 import pandas as pd
 import pytest
 
-from gon.claims.figures import plot, style
+from gon.catalogue import MODELS
+from gon.claims.figures import Kind, plot, style
 from gon.claims.measuring import title
 
 QUANTITIES = ("validation_loss", "train_loss", "loss", "difference (%)", "step_milliseconds")
 
 
 @pytest.mark.parametrize("column", QUANTITIES)
-@pytest.mark.parametrize("hues", [1, 3, 6])
-def test_no_text_is_cut_off(column: str, hues: int) -> None:
-    """Each three models more take a line of the legend, and with it height of the panel."""
-    y = title(column, every_unit=True)
+@pytest.mark.parametrize("hues", [1, 3, len(MODELS)])
+@pytest.mark.parametrize("panels", [1, 2])
+@pytest.mark.parametrize("kind", ["lines", "dots"])
+def test_no_text_is_cut_off(column: str, hues: int, panels: int, kind: Kind) -> None:
+    """Legend and rows take from a panel what they need, in half of the width and with all models."""
+    loss = title(column, every_unit=True)
     rows = [
-        {"epoch": epoch, "model": f"a model of kind {hue}", "run": f"{hue}", y: 10.0 ** (hue - epoch)}
-        for hue in range(hues)
+        {"data": data, "epoch": epoch, "model": model.title, "run": f"{hue}", loss: 10.0 ** (hue - epoch)}
+        for data in range(panels)
+        for hue, model in enumerate(list(MODELS.values())[:hues])
         for epoch in range(1, 4)
     ]
+    x, y, hue_column = ("epoch", loss, "model") if kind == "lines" else (loss, "model", "epoch")
     with style():
-        for figure in plot(pd.DataFrame(rows), "lines", "epoch", y, "model"):
+        figures = plot(pd.DataFrame(rows), kind, x, y, hue_column, "data")
+        assert len(figures) == panels
+        for figure in figures:
             figure.draw_without_rendering()
             (axes,) = figure.axes
+            assert axes.bbox.height > figure.dpi * (1.0 if kind == "lines" else 0.2 * hues)
             legends = [text for legend in figure.legends for text in legend.get_texts()]
-            for text in (axes.xaxis.label, axes.yaxis.label, *legends):
+            names = axes.get_yticklabels() if kind == "dots" else []
+            labels = [label for label in (axes.xaxis.label, axes.yaxis.label) if label.get_text()]
+            for text in (*labels, *names, *legends):
                 box = text.get_window_extent()
                 assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text.get_text()
                 assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text.get_text()

@@ -127,7 +127,7 @@ def plot(
     width = TEXT_WIDTH / (2 if len(parts) > 1 else 1.4)  # not wider: it must be legible on a phone
     for heading, part in parts:
         with style():
-            height = 2.4 if kind == "lines" else 0.85 + 0.2 * part[y].nunique()
+            height = 2.4 if kind == "lines" else 1.2 + 0.2 * part[y].nunique()
             figure, (axes,) = panels(1, height, width)
             if kind == "lines":
                 _draw_lines(axes, part, x, y, hue, looks)
@@ -138,14 +138,25 @@ def plot(
                 axes.set_xscale(scale)
             if scale == "log":
                 _label(axes.yaxis if kind == "lines" else axes.xaxis)
-            axes.set_xlabel(x)
-            # The unit on a line of its own: in one, the label is longer than a low panel.
+            # The unit on a line of its own: in one, the label is longer than a low or narrow panel.
+            axes.set_xlabel(x.replace(" (", "\n("))
             axes.set_ylabel(y.replace(" (", "\n(") if kind == "lines" else "")
             axes.set_title(str(heading))
             if part[hue].nunique() > 1:
-                figure.legend(loc="outside lower center", ncols=3)  # below: it must not hide a curve
+                _add_legend(figure)
         drawn.append(figure)
     return drawn
+
+
+def _add_legend(figure: Figure) -> None:
+    """A legend below, where it hides no curve, in as many columns as the figure is wide enough for."""
+    for columns in (3, 2, 1):
+        legend = figure.legend(loc="outside lower center", ncols=columns)
+        if legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
+    lines = -(-len(legend.get_texts()) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.16 * max(lines - 2, 0))
 
 
 def _draw_lines(axes: Axes, frame: pd.DataFrame, x: str, y: str, hue: str, looks: dict[Any, Look]) -> None:

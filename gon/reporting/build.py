@@ -33,7 +33,7 @@ from gon.reporting.notebook import pictures, render_notebook
 from gon.reporting.package import ARCHIVE, CODECHECK, CRATE, add_sources, write_package
 from gon.reporting.page import render_page
 from gon.reporting.print import compile_pdf, render_print
-from gon.reporting.prose import CITATION
+from gon.reporting.prose import CITATION, Numbering, render_markdown
 from gon.reporting.read import ReportParts, collect_report, copy_data
 from gon.reporting.report import Report
 from gon.reporting.rulegraph import draw_workflow, read_graph
@@ -137,11 +137,13 @@ def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
     copy_data(report, folder / "data")
     write_tables(report, folder / "data")
     add_sources(folder)
+    numbering = Numbering()
     try:
+        prose = render_markdown(report, "print", numbering)  # the first, which gives the numbers
         # While one waits for pandoc or the compiler of the PDF, another one goes on.
         with ThreadPoolExecutor() as pool:
-            printed = pool.submit(_print, report, folder)
-            page = pool.submit(render_page, report)
+            printed = pool.submit(_print, report, folder, prose)
+            page = pool.submit(render_page, report, numbering)
             pages = dict(_notebook_pages(report, notebooks))
             pages["index.html"] = page.result()
             printed.result()
@@ -166,9 +168,9 @@ def _notebook_pages(report: Report, notebooks: Sequence[Path]) -> Iterator[tuple
         yield f"notebooks/{path.name}", nbformat.writes(notebook) + "\n"
 
 
-def _print(report: Report, folder: Path) -> None:
+def _print(report: Report, folder: Path, prose: str) -> None:
     source = folder / "report.typ"
-    source.write_text(render_print(report), encoding="utf-8")
+    source.write_text(render_print(report, prose), encoding="utf-8")
     compile_pdf(source, folder / "report.pdf", report)
     source.unlink()
 

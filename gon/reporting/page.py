@@ -7,7 +7,7 @@ from bs4 import BeautifulSoup
 from markupsafe import Markup
 
 from gon.reporting.pandoc import TEMPLATES
-from gon.reporting.prose import environment, render_prose
+from gon.reporting.prose import Numbering, convert_prose, environment, render_markdown
 from gon.reporting.report import Report
 
 _CONTENTS_HERE = "<!-- contents -->"
@@ -18,9 +18,9 @@ def maths_font() -> str:
     return base64.b64encode((TEMPLATES / "page" / "maths.woff").read_bytes()).decode()
 
 
-def render_page(report: Report) -> str:
-    """The report as an HTML document."""
-    contents, text = render_prose(report, "page")
+def render_page(report: Report, numbering: Numbering) -> str:
+    """The report as an HTML document, its tables and figures numbered as in print."""
+    contents, text = convert_prose(render_markdown(report, "page", numbering), "page")
     summary, _, body = text.partition(_CONTENTS_HERE)
     script = (TEMPLATES / "page" / "script.js").read_text(encoding="utf-8")
     abstract = BeautifulSoup(summary, "html.parser").select_one(".abstract p")

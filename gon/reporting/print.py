@@ -7,7 +7,7 @@ import matplotlib
 import typst
 
 from gon.errors import GonError
-from gon.reporting.prose import Trusted, environment, render_prose
+from gon.reporting.prose import Trusted, convert_prose, environment
 from gon.reporting.report import Report
 
 # The compiler's own fonts cover these; PDF/UA forbids text without a glyph.
@@ -17,9 +17,9 @@ _COVERED = (
 )
 
 
-def render_print(report: Report) -> str:
-    """The report as Typst source; figures are read from the folder `data` beside it."""
-    _, text = render_prose(report, "print")
+def render_print(report: Report, prose: str) -> str:
+    """The report as Typst source, from its prose; figures are read from the folder `data` beside it."""
+    _, text = convert_prose(prose, "print")
     source = environment("typst").get_template("print.typ").render(report=report, body=Trusted(text))
     return re.sub(f"[^{_COVERED}]", _by_number, source)
 

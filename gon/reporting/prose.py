@@ -53,23 +53,22 @@ class Numbering:
     """Numbers of tables and figures: the written report's are kept, and ours are A1, A2 and so on.
 
     A table or figure of a claim is the written report's where its name begins as `table_1` or `figure_2` do.
+    Page and print have the same, in the order of the print: it folds nothing away between two that are seen.
     """
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._given: dict[tuple[str, str, str], str] = {}
 
-    def next(self, kind: str) -> str:
-        """The next of ours, "Table A1" or "Figure A1", by its kind: "table" or "figure"."""
-        self._counts[kind] = self._counts.get(kind, 0) + 1
-        return f"{kind.capitalize()} A{self._counts[kind]}"
-
     def of(self, kind: str, claim: str, name: str) -> str:
-        """The number of an exhibit of a claim, always the same."""
+        """The number of an exhibit, "Table A1", always the same; one of no claim ("") is of the report."""
         key = kind, claim, name
         if key not in self._given:
-            original = re.fullmatch(rf"{kind}_(\d+)", name)
-            self._given[key] = f"{kind.capitalize()} {original[1]}" if original else self.next(kind)
+            if original := re.fullmatch(rf"{kind}_(\d+)", name):
+                self._given[key] = f"{kind.capitalize()} {original[1]}"
+            else:
+                self._counts[kind] = self._counts.get(kind, 0) + 1
+                self._given[key] = f"{kind.capitalize()} A{self._counts[kind]}"
         return self._given[key]
 
 
@@ -116,17 +115,8 @@ def environment(language: Literal["markdown", "html", "typst"]) -> jinja2.Enviro
     return made
 
 
-def render_prose(report: Report, target: Target) -> tuple[str, str]:
-    """Render `templates/report.md` and convert it: a list of contents, empty in print, and the text.
-
-    Parameters
-    ----------
-    report
-        What is reported.
-    target
-        Where it goes; decides how tables, figures and cards are made, not what is said.
-    """
-    markdown = render_markdown(report, target)
+def convert_prose(markdown: str, target: Target) -> tuple[str, str]:
+    """Convert what `render_markdown` gives: a list of contents, empty in print, and the text."""
     arguments = [
         "--citeproc",
         f"--bibliography={BIBLIOGRAPHY.relative_to(TEMPLATES)}",
@@ -150,11 +140,20 @@ def render_prose(report: Report, target: Target) -> tuple[str, str]:
     return (contents, body) if separator else ("", contents)
 
 
-def render_markdown(report: Report, target: Target) -> str:
-    """Render `templates/report.md`, with tables, figures and cards in the target's own language."""
+def render_markdown(report: Report, target: Target, numbering: Numbering) -> str:
+    """Render `templates/report.md`, with tables, figures and cards in the target's own language.
+
+    Parameters
+    ----------
+    report
+        What is reported.
+    target
+        Where it goes; decides how tables, figures and cards are made, not what is said.
+    numbering
+        The numbers that tables and figures have; those without one are numbered as they come.
+    """
     language: Literal["html", "typst"] = "html" if target == "page" else "typst"
     partials = environment(language)
-    numbering = Numbering()
     drawings = itertools.count(1)
 
     def svg(path: Path, alt: str = "") -> Markup:
