@@ -75,6 +75,17 @@ def open_page(
     context.close()
 
 
+_CUT_OFF = """[...document.querySelectorAll("figure svg")].flatMap((drawing) => {
+    const whole = drawing.getBoundingClientRect();
+    return [...drawing.querySelectorAll("text")].filter((text) => {
+        const box = text.getBoundingClientRect();
+        return box.width && (box.left < whole.left - 1 || box.right > whole.right + 1
+            || box.top < whole.top - 1 || box.bottom > whole.bottom + 1);
+    }).map((text) => text.textContent);
+})"""
+"""Texts of drawings that reach beyond them, in a browser's own fonts."""
+
+
 def check_page(browser: Browser, path: Path) -> None:
     """Check a page as a reader meets it: quiet, alone, accessible, readable on a phone, no dead link."""
     assert not dead_links(path), dead_links(path)
@@ -94,6 +105,8 @@ def check_page(browser: Browser, path: Path) -> None:
                 page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
                 width = page.evaluate("document.documentElement.scrollWidth")
                 assert width <= size[0], f"{where}, unfolded: the page is {width} pixels wide"
+                cut = page.evaluate(_CUT_OFF)
+                assert not cut, f"{where}: cut off in a figure: {cut}"
                 found = Axe().run(page)
                 assert not found.violations_count, f"{where}, unfolded: {found.generate_report()}"
 
