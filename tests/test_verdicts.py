@@ -297,20 +297,20 @@ def test_a_refutation_does_not_wait_for_the_other_pairs(lacking: str, ratio: flo
     """Nor does a pair refute before it has all that the rule asks for."""
     seeds, epochs = {"seeds": (2, 5), "one seed": (1, 5), "epochs": (3, 4)}[lacking]
 
-    def short(ratio: float) -> Pair:
+    def short() -> Pair:
         first = [ratio * value for value in (1.01, 1.0, 0.99)][:seeds]
         return measured("s", first, epochs), measured("t", [1.0, 1.01, 1.02][:seeds], epochs)
 
     whole = (measured("a", 2.0), measured("b", 1.0))
-    verdict = ordering(whole, short(ratio))
+    verdict = ordering(whole, short())
     assert (verdict.outcome, verdict.reasons) == ("not reproduced", [])
     assert (verdict.seeds, verdict.epochs, verdict.comparisons[1].seeds) == (3, 5, seeds)
     assert verdict.comparisons[1].finding == "too early to tell"
     assert words.found_words(verdict).startswith(
         "After 5 epochs, with all images and 3 seeds, the claim is refuted"
     )
-    assert ordering(whole, short(ratio), whole=False).outcome == "inconclusive"
-    verdict = ordering((measured("a", 0.5), measured("b", 1.0)), short(ratio))
+    assert ordering(whole, short(), whole=False).outcome == "inconclusive"
+    verdict = ordering((measured("a", 0.5), measured("b", 1.0)), short())
     assert (verdict.outcome, verdict.reasons) == (
         "inconclusive",
         ["epochs" if lacking == "epochs" else "seeds"],
@@ -326,7 +326,7 @@ def test_what_comes_later_takes_no_refutation_back() -> None:
         sides = [
             (random.normal(c, 0.02, 3), random.normal(0.0, 0.02, 3)) for c in random.normal(0, 0.08, number)
         ]
-        before, arrived = "", 0
+        before = ""
         for arrived in range(1, 3 * number + 1):
             pairs = [
                 (measured(f"a{i}", np.exp(a[:seeds]).tolist()), measured(f"b{i}", np.exp(b[:seeds]).tolist()))

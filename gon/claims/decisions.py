@@ -67,7 +67,7 @@ def decide_pairs(
     findings = np.select(
         [
             np.isnan(ratios.mean),
-            np.broadcast_to(np.logical_not(whole), ratios.mean.shape),
+            np.logical_not(whole),
             p_reproduced < alpha,
             refuted & (p_equal < alpha),
             refuted,
