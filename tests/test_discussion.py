@@ -87,6 +87,22 @@ def test_what_pairing_by_seed_gains_is_what_the_records_say(claims: dict[str, Ju
     assert f"scatters by {shown[0]}% in place of {float(shown[1]):.0f}% after 1 epoch" in text
 
 
+def test_models_are_compared_over_the_seeds_that_both_have(claims: dict[str, JudgedClaim]) -> None:
+    (text, numbers), *_ = [entry for entry in told(claims) if entry[0].startswith("With as many parameters")]
+    assert "# against # on MNIST and # against # on Fashion-MNIST, after 50 epochs" in text
+    for place, dataset in enumerate(("mnist", "fashion-mnist")):
+        gon, autoencoder = [], []
+        for seed in range(3):
+            wide = recorded(RunSpec(dataset=dataset, latent_dim=256, width=29, seed=seed), 50)["history"]
+            rival = RunSpec(dataset=dataset, latent_dim=256, seed=seed, model="autoencoder")
+            last = recorded(rival, 50)["history"][-5:]  # type: ignore[index]
+            gon.append(statistics.fmean(e["validation_loss"] for e in wide[-5:]))  # type: ignore[index]
+            modes = ("validation_loss", "validation_loss_running")
+            autoencoder.append(min(statistics.fmean(entry[mode] for entry in last) for mode in modes))
+        found = [number.value for number in numbers[2 * place : 2 * place + 2]]
+        assert found == pytest.approx([statistics.fmean(gon), statistics.fmean(autoencoder)], rel=1e-12)
+
+
 def test_what_was_not_measured_is_not_said(claims: dict[str, JudgedClaim], tmp_path: Path) -> None:
     assert discussion({}) == []
     without = {name: claim for name, claim in claims.items() if name != "two_step"}

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from gon.catalogue import DATASETS
@@ -15,7 +15,8 @@ from gon.claims.results import Measurement
 from gon.claims.words import Sentence
 from gon.spec import RunSpec
 
-_COMPARED = [(dataset, latent) for dataset in ("mnist", "fashion-mnist") for latent in (64, 256)]
+_DATASETS = ("mnist", "fashion-mnist")
+_COMPARED = [(dataset, latent) for dataset in _DATASETS for latent in (64, 256)]
 """The settings in which the models are compared."""
 
 Claims = Mapping[str, JudgedClaim]
@@ -43,13 +44,20 @@ def _runs(claim: JudgedClaim, epochs: int | None, settings: Mapping[str, Any]) -
 
 
 def _measured(
-    claims: Claims, name: str, key: str, epochs: int | None = None, /, **settings: Any
+    claims: Claims,
+    name: str,
+    key: str,
+    epochs: int | None = None,
+    seeds: Collection[int | None] | None = None,
+    /,
+    **settings: Any,
 ) -> Measurement | None:
-    """A quantity of the runs of some settings; None where it was not measured."""
+    """A quantity of the runs of some settings, of all their seeds or of some; None if not measured."""
     if name not in claims:
         return None
     claim = claims[name]
     runs, reached = _runs(claim, epochs, settings)
+    runs = [run for run in runs if seeds is None or run.spec.seed in seeds]
     if key.startswith("evaluation:"):
         evaluation = key.removeprefix("evaluation:").partition("/")[0]
         runs = [run for run in runs if run.evaluation(evaluation)]
@@ -134,20 +142,19 @@ def _other_models(claims: Claims) -> Iterator[Sentence]:
     overtaken = [f"{epoch} ({label})" for label, epoch in _overtaken(claims[name])]
     if overtaken:
         yield [f"The autoencoder overtakes GON for good in epoch {listed(overtaken)}."]
-    wide = [_measured(claims, name, "validation_loss", latent_dim=256, width=29, dataset=d) for d in DATASETS]
-    for matched in wide:
-        if matched is not None:
-            rival = _measured(
-                claims, name, "better_validation_loss", matched.epochs, latent_dim=256, model="autoencoder"
-            )
-            yield from _said(
-                "With as many parameters as the autoencoder, at latent 256, GON has ",
-                matched,
-                " against ",
-                rival,
-                f" after {counted(matched.epochs, 'epoch')}.",
-            )
-            break
+    _, reached = _runs(claims[name], None, {"latent_dim": 256, "width": 29})
+    matched: Sentence = []
+    for dataset in _DATASETS:
+        pair = _pair(claims, reached, dataset, 256, width=29)
+        if pair is not None:
+            title = DATASETS[dataset].title
+            matched += [" and " if matched else "", pair[0], " against ", pair[1], f" on {title}"]
+    if matched:
+        yield [
+            "With as many parameters as the autoencoder, at latent 256, GON has ",
+            *matched,
+            f", after {counted(reached, 'epoch')}.",
+        ]
     yield from _said(
         "How an encoder’s batch norms are evaluated decides more than it should: at latent 64 the "
         "autoencoder has ",
@@ -162,18 +169,28 @@ def _other_models(claims: Claims) -> Iterator[Sentence]:
     )
 
 
+def _pair(
+    claims: Claims, epochs: int, dataset: str, latent: int, **gon: Any
+) -> tuple[Measurement, Measurement] | None:
+    """GON and the autoencoder after so many epochs, the latter in its better mode, of the seeds of both."""
+    settings = {"dataset": dataset, "latent_dim": latent}
+    sides = (("validation_loss", gon), ("better_validation_loss", {"model": "autoencoder"}))
+
+    def measured(seeds: Collection[int | None] | None) -> list[Measurement | None]:
+        return [
+            _measured(claims, "model_comparison", key, epochs, seeds, **settings, **side)
+            for key, side in sides
+        ]
+
+    seeds = [{value.seed for value in side.values} for side in measured(None) if side is not None]
+    first, second = measured(set.intersection(*seeds) if len(seeds) == 2 else ())
+    return None if first is None or second is None else (first, second)
+
+
 def _against(claims: Claims, epochs: int) -> list[tuple[Measurement, Measurement]]:
-    """GON and the autoencoder after so many epochs, the latter in its better mode, by setting."""
-    found = []
-    for dataset, latent in _COMPARED:
-        settings = {"dataset": dataset, "latent_dim": latent}
-        gon = _measured(claims, "model_comparison", "validation_loss", epochs, **settings)
-        other = _measured(
-            claims, "model_comparison", "better_validation_loss", epochs, model="autoencoder", **settings
-        )
-        if gon is not None and other is not None:
-            found.append((gon, other))
-    return found
+    """GON and the autoencoder by setting."""
+    pairs = (_pair(claims, epochs, dataset, latent) for dataset, latent in _COMPARED)
+    return [pair for pair in pairs if pair is not None]
 
 
 def _pairing(claims: Claims) -> Iterator[tuple[int, float, float]]:
@@ -185,9 +202,8 @@ def _pairing(claims: Claims) -> Iterator[tuple[int, float, float]]:
         paired, unpaired = [], []
         for gon, other in _against(claims, epochs):
             losses = [{v.seed: math.log(v.value) for v in m.values if v.value} for m in (gon, other)]
-            seeds = sorted(losses[0].keys() & losses[1].keys(), key=str)
-            if len(seeds) >= 2:
-                first, second = ([side[seed] for seed in seeds] for side in losses)
+            first, second = ([side[seed] for seed in sorted(side, key=str)] for side in losses)
+            if len(first) >= 2:
                 unpaired.append(statistics.variance(first) + statistics.variance(second))
                 differences = [a - b for a, b in zip(first, second, strict=True)]
                 paired.append(statistics.variance(differences))
@@ -239,8 +255,7 @@ def _published_numbers(claims: Claims) -> Iterator[Sentence]:
         (dataset, latent): _measured(
             claims, "latent_size", "validation_loss", dataset=dataset, latent_dim=latent, model="pca"
         )
-        for dataset in ("mnist", "fashion-mnist")
-        for latent in (64, 256)
+        for dataset, latent in _COMPARED
     }
     values = claim.params.published.values
     yield from _said(
