@@ -103,6 +103,15 @@ def test_models_are_compared_over_the_seeds_that_both_have(claims: dict[str, Jud
         assert found == pytest.approx([statistics.fmean(gon), statistics.fmean(autoencoder)], rel=1e-12)
 
 
+def test_glo_is_said_to_gain_from_more_steps_that_fit_its_latents(claims: dict[str, JudgedClaim]) -> None:
+    ((_, numbers),) = [entry for entry in told(claims) if entry[0].startswith("GLO’s loss is an upper bound")]
+    specs = [RunSpec(model="glo", latent_dim=64, seed=number) for number in range(3)]
+    kept = [spec for spec in specs if (REFERENCE / spec.digest / "epochs-50.fitting.json").exists()]
+    for number, steps in zip(numbers, (100, 200), strict=True):
+        losses = [recorded(spec, 50, "fitting")["losses"][f"0.001/{steps}"] for spec in kept]  # type: ignore[index]
+        assert number.value == pytest.approx(statistics.fmean(losses), rel=1e-12)
+
+
 def test_what_was_not_measured_is_not_said(claims: dict[str, JudgedClaim], tmp_path: Path) -> None:
     assert discussion({}) == []
     without = {name: claim for name, claim in claims.items() if name != "two_step"}
