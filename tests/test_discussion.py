@@ -103,6 +103,37 @@ def test_models_are_compared_over_the_seeds_that_both_have(claims: dict[str, Jud
         assert found == pytest.approx([statistics.fmean(gon), statistics.fmean(autoencoder)], rel=1e-12)
 
 
+def test_training_with_two_steps_of_softplus_is_compared_seed_by_seed(claims: dict[str, JudgedClaim]) -> None:
+    ((_, (two, one, autoencoder)),) = [
+        entry for entry in told(claims) if entry[0].startswith("Networks with Softplus")
+    ]
+    kept = [
+        seed
+        for seed in range(3)
+        if (
+            REFERENCE
+            / RunSpec(latent_dim=64, activation="softplus", inner_steps=2, seed=seed).digest
+            / "epochs-50.json"
+        ).exists()
+    ]
+    assert kept
+    for number, settings in (
+        (two, {"activation": "softplus", "inner_steps": 2}),
+        (one, {"activation": "softplus"}),
+        (autoencoder, {"model": "autoencoder"}),
+    ):
+        assert [value.seed for value in number.values] == kept
+        mode = "validation_loss_running" if number is autoencoder else "validation_loss"
+        losses = [
+            statistics.fmean(
+                entry[mode]
+                for entry in recorded(RunSpec(latent_dim=64, seed=seed, **settings), 50)["history"][-5:]  # type: ignore[index,arg-type]
+            )
+            for seed in kept
+        ]
+        assert number.value == pytest.approx(statistics.fmean(losses), rel=1e-12)
+
+
 def test_glo_is_said_to_gain_from_more_steps_that_fit_its_latents(claims: dict[str, JudgedClaim]) -> None:
     ((_, numbers),) = [entry for entry in told(claims) if entry[0].startswith("GLO’s loss is an upper bound")]
     specs = [RunSpec(model="glo", latent_dim=64, seed=number) for number in range(3)]
