@@ -154,6 +154,14 @@ def test_every_deviation_is_a_row_of_page_and_pdf(built: Path) -> None:
         assert "".join(entry["what"].split()) in printed, entry["name"]
 
 
+def test_every_measured_effect_is_there_in_the_published_report() -> None:
+    """A number that no notebook names so is left out of the row in silence."""
+    there_are = pd.read_csv(PROJECT / "docs/report/data/measurements.csv").groupby("claim")["measurement"]
+    for entry in ENTRIES:
+        if measured := entry.get("measured"):
+            assert set(measured["measurements"]) <= set(there_are.get_group(measured["claim"])), entry["name"]
+
+
 def test_measured_effects_are_the_numbers_of_their_claim_and_lead_to_its_runs(built: Path) -> None:
     soup = page(built)
     row = there(soup.find(id="deviation-statistics"))

@@ -79,8 +79,8 @@ def _second_step(claims: Claims) -> Iterator[Sentence]:
         return _measured(claims, "two_step", f"evaluation:{variable}", latent_dim=64, **settings)
 
     yield from _said(
-        "Why a second step changes nothing: the first layer is normalised over the batch, so that the "
-        "decoder hardly feels how long a latent is (a tenth of the length gives a validation loss of ",
+        "Why a second step changes nothing with ELU: the first layer is normalised over the batch, so that "
+        "the decoder hardly feels how long a latent is (a tenth of the length gives a validation loss of ",
         evaluated("latent_scale/scale/0.1"),
         " in place of ",
         evaluated("latent_scale/scale/1"),

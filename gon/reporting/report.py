@@ -184,8 +184,12 @@ class Report:
 
     @property
     def split_sizes(self) -> list[tuple[int, int]]:
-        """Training and validation images used, every combination that occurs."""
-        sizes = {(card.spec.train_images, card.spec.validation_images) for card in self.cards}
+        """Training and validation images used of the published splits, every combination that occurs."""
+        sizes = {
+            (card.spec.train_images, card.spec.validation_images)
+            for card in self.cards
+            if card.spec.split == "test"
+        }
         return sorted((a, b) for a, b in sizes if a is not None and b is not None)
 
     @property
