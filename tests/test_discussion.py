@@ -107,15 +107,10 @@ def test_training_with_two_steps_of_softplus_is_compared_seed_by_seed(claims: di
     ((_, (two, one, autoencoder)),) = [
         entry for entry in told(claims) if entry[0].startswith("Networks with Softplus")
     ]
-    kept = [
-        seed
-        for seed in range(3)
-        if (
-            REFERENCE
-            / RunSpec(latent_dim=64, activation="softplus", inner_steps=2, seed=seed).digest
-            / "epochs-50.json"
-        ).exists()
-    ]
+    trained = {
+        seed: RunSpec(latent_dim=64, activation="softplus", inner_steps=2, seed=seed) for seed in range(3)
+    }
+    kept = [s for s, spec in trained.items() if (REFERENCE / spec.digest / "epochs-50.json").exists()]
     assert kept
     for number, settings in (
         (two, {"activation": "softplus", "inner_steps": 2}),

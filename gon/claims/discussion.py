@@ -18,6 +18,7 @@ from gon.spec import RunSpec
 _DATASETS = ("mnist", "fashion-mnist")
 _COMPARED = [(dataset, latent) for dataset in _DATASETS for latent in (64, 256)]
 """The settings in which the models are compared."""
+_SOFTPLUS: dict[str, Any] = {"latent_dim": 64, "activation": "softplus"}
 
 Claims = Mapping[str, JudgedClaim]
 """The claims of a report by name; those that failed or are not part of it are missing."""
@@ -99,10 +100,9 @@ def _second_step(claims: Claims) -> Iterator[Sentence]:
         evaluated("inner_step/rescaled/0.03", inner_steps=2),
         ". It is the size of the step that is wrong, not the idea.",
     )
-    softplus = {"latent_dim": 64, "activation": "softplus"}
 
     def of_softplus(variable: str) -> Measurement | None:
-        return _measured(claims, "activations", f"evaluation:inner_step/{variable}", **softplus)
+        return _measured(claims, "activations", f"evaluation:inner_step/{variable}", **_SOFTPLUS)
 
     yield from _said(
         "With Softplus, whose curvature never vanishes, the second step is ",
@@ -119,13 +119,13 @@ def _second_step(claims: Claims) -> Iterator[Sentence]:
 def _trained_with_softplus(claims: Claims) -> Iterator[Sentence]:
     if "two_step" not in claims:
         return
-    settings = {"latent_dim": 64, "activation": "softplus"}
-    _, reached = _runs(claims["two_step"], None, settings | {"inner_steps": 2})
+    two_steps = _SOFTPLUS | {"inner_steps": 2}
+    _, reached = _runs(claims["two_step"], None, two_steps)
     alike = _alike(
         claims,
         reached,
-        ("two_step", "validation_loss", settings | {"inner_steps": 2}),
-        ("two_step", "validation_loss", settings),
+        ("two_step", "validation_loss", two_steps),
+        ("two_step", "validation_loss", _SOFTPLUS),
         ("model_comparison", "better_validation_loss", {"latent_dim": 64, "model": "autoencoder"}),
     )
     if alike:
