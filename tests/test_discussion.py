@@ -122,7 +122,7 @@ def test_training_with_two_steps_of_softplus_is_compared_seed_by_seed(claims: di
         losses = [
             statistics.fmean(
                 entry[mode]
-                for entry in recorded(RunSpec(latent_dim=64, seed=seed, **settings), 50)["history"][-5:]  # type: ignore[index,arg-type]
+                for entry in recorded(RunSpec(latent_dim=64, seed=seed, **settings), 50)["history"][-5:]  # type: ignore[index]
             )
             for seed in kept
         ]
