@@ -199,7 +199,7 @@ def _other_models(claims: Claims) -> Iterator[Sentence]:
     if fewer and more and more < fewer:
         yield from _said(
             "GLO’s loss is an upper bound: it still falls with the steps that fit the latent of an image, on "
-            "MNIST at latent 64 from ",
+            "part of MNIST’s validation images at latent 64 from ",
             fitted[0],
             " after 100 steps to ",
             fitted[1],
