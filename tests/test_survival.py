@@ -105,6 +105,7 @@ def test_what_builds_no_report_names_none(project: Project, errand: str) -> None
 
 def test_a_lock_and_unfinished_files_of_killed_processes_do_no_harm(project: Project) -> None:
     """What an older Snakemake, a training and a report leave behind when they are killed."""
+    project.gon(*SMOKE)
     locks = project.root / ".snakemake" / "locks"
     locks.mkdir(exist_ok=True)
     (locks / "0.output.lock").write_text("report-smoke/index.html\n")
