@@ -246,7 +246,7 @@ MODELS = {
         ModelEntry(
             name="variational_gon",
             title="variational GON",
-            numerics=4,
+            numerics=5,
             implementation="gon.science.gon:VariationalGON",
             unused=("inner_steps",),
         ),

@@ -332,6 +332,28 @@ def test_the_fast_variational_latent_is_the_plain_one(activation: str, images: T
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-10, msg=name)
 
 
+def test_the_variational_gon_is_evaluated_at_origins_like_those_of_training(
+    images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They differ from image to image, are the same at every evaluation, and take no draw of training."""
+    model = build(spec_of("variational_gon"))
+    assert isinstance(model, VariationalGON) and model.noise is not None
+    seen: list[Tensor] = []
+    decode = model.decode
+
+    def decode_seen(z: Tensor) -> Tensor:
+        seen.append(z.detach())
+        return decode(z)
+
+    monkeypatch.setattr(model, "decode", decode_seen)
+    before = model.noise.get_state()
+    x = to_float(images[:64])
+    first, second = model.reconstruct(x), model.reconstruct(x)
+    assert (seen[0].std(dim=0) > 0.5).all()  # untrained log-variances are about zero
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    assert torch.equal(model.noise.get_state(), before)
+
+
 def test_the_variational_loss_is_cross_entropy_and_divergence() -> None:
     """Against torch's own distributions."""
     torch.manual_seed(0)

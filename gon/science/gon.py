@@ -66,8 +66,8 @@ class VariationalGON(ConvolutionalModel):
     """The variational Gradient Origin Network (paper, section 3.3; authors' variational script).
 
     Two linear maps make mean and log-variance of a point, at the origin and at the latent alike, and
-    both inner and outer loss are the variational one. A reconstruction uses the means in place of
-    draws. Draws make the origin differ from image to image, so it takes a whole batch.
+    both inner and outer loss are the variational one. A reconstruction uses the mean at the latent in
+    place of a draw. Draws make the origin differ from image to image, so it takes a whole batch.
     """
 
     capturable = False
@@ -120,8 +120,15 @@ class VariationalGON(ConvolutionalModel):
         return -gradient / self.spec.batch_size
 
     def encode(self, x: Tensor) -> Tensor:
-        """The means, see `Model.encode`."""
-        mean: Tensor = self.mean(self._point(x, x.new_zeros(len(x), self.spec.latent_dim)))
+        """The means, see `Model.encode`; the step from the origin is taken at draws, as in training.
+
+        At the mean, all images of a batch would have the same origin: batch norms that have never seen
+        that in training make a step of it that the decoder cannot use.
+        """
+        like = x.new_empty(len(x), self.spec.latent_dim)
+        # The same at every call, and apart from the draws of training.
+        noise = standard_normal(like, torch.Generator().manual_seed(self.spec.seed))
+        mean: Tensor = self.mean(self._point(x, noise))
         return mean[:, :, None, None]
 
     def decode(self, z: Tensor) -> Tensor:
