@@ -280,5 +280,6 @@ EVALUATIONS = {
     "inner_step": "a second inner step: its share of the latent, and validation losses (SSE per image)",
     "latent_scale": "validation loss by a factor that scales the latents (SSE per image)",
     "dead_units": "shares of the decoder's channels that no gradient passes at the origin",
+    "prior": "distances of latents from their prior, and of samples from images (SSE per image)",
 }
 """Further evaluations of a trained model, made by `gon evaluate` where a claim asks for them."""

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +247,40 @@ def test_scaled_latents_written_out(trained: Callable[..., Model], images: Tenso
         assert found[f"scale/{factor}"] == pytest.approx(total / VALIDATION, rel=1e-4)
 
 
+@pytest.mark.parametrize("model", ["vae", "variational_gon"])
+def test_distances_from_the_prior_written_out(
+    model: str, trained: Callable[..., Model], images: Tensor
+) -> None:
+    """One distance at a time; what is drawn moves the decoder's images alone."""
+    chosen = trained(model)
+    before = kept(chosen)
+    found = evaluate(chosen, images, "prior")
+    assert kept(chosen) == before
+    plain, x = copy.deepcopy(chosen).train(), to_float(images)
+    first, last = x[:BATCH], torch.cat([x[BATCH:], x[: 2 * BATCH - VALIDATION]])
+    with torch.no_grad():
+        z = torch.cat([plain.encode(first), plain.encode(last)[: VALIDATION - BATCH]])
+    mean = z.double().mean(dim=0)
+    assert found["offset"] == pytest.approx(mean.square().sum().sqrt().item(), rel=1e-5)
+    assert found["spread"] ** 2 == pytest.approx(
+        (z - mean).square().flatten(1).sum(1).mean().item(), rel=1e-5
+    )
+
+    def nearest(drawn: Iterable[Tensor]) -> float:
+        to_others = [min((y - other).square().sum().item() for other in x[VALIDATION // 2 :]) for y in drawn]
+        return float(np.mean(to_others))
+
+    drawn = plain.draw(640, torch.Generator().manual_seed(0)).split(BATCH)
+    with torch.no_grad():
+        from_prior = torch.cat([plain.decode(batch) for batch in drawn])
+        moved = torch.cat([plain.decode(batch + mean.float()) for batch in drawn])
+    assert found["nearest/prior"] == pytest.approx(nearest(from_prior), rel=1e-4)
+    assert found["nearest/moved"] == pytest.approx(nearest(moved), rel=1e-4)
+    assert found["nearest/images"] == pytest.approx(nearest(x[: VALIDATION // 2]), rel=1e-5)
+    assert len(found) == 5
+    assert "nearest/images" not in evaluate(chosen, images[:1], "prior")
+
+
 @pytest.mark.parametrize("model", WITH_ENCODER)
 def test_running_statistics_written_out(model: str, trained: Callable[..., Model], images: Tensor) -> None:
     """In evaluation mode, all images at once, and the decoder in its plain form; of a VAE the means."""
@@ -366,6 +400,7 @@ def test_evaluations_that_mean_nothing_for_a_model_are_refused(
         "inner_step": ["autoencoder", "glo", "variational_gon", "implicit_gon", "pca"],
         "latent_scale": ["pca"],
         "dead_units": ["variational_gon", "implicit_gon", "pca"],
+        "prior": ["gon", "autoencoder", "glo", "implicit_gon", "pca"],
     }
     for name, models in refused.items():
         for model in models:
@@ -380,7 +415,7 @@ def test_evaluations_that_mean_nothing_for_a_model_are_refused(
         evaluate_run(spec, 1, store, "fitting")
     assert not store.evaluation_path(spec, 1, "fitting").exists()
     for name in EVALUATIONS:
-        if name != "fitting":
+        if name not in ("fitting", "prior"):
             evaluate_run(spec, 1, store, name)
             assert store.load_evaluation(spec, 1, name)
     assert store.load_evaluation(spec, 1, "latent_scale")["scale/1"] == pytest.approx(

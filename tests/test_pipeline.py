@@ -68,8 +68,7 @@ def test_the_reference_runs_decide_without_any_training(project: Project) -> Non
     verdicts = project.verdicts("two_step", "report")
     assert len(verdicts) == 4
     assert {verdict[1:] for verdict in verdicts} == {("not reproduced", "equal within the margin")}
-    page = (project.root / "report" / "index.html").read_text()
-    assert "not reproduced" in page and "not trained yet" in page
+    assert "not reproduced" in (project.root / "report" / "index.html").read_text()
 
 
 @pytest.mark.long

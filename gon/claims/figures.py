@@ -94,6 +94,8 @@ def panels(count: int, height: float = 2.7, width: float = TEXT_WIDTH) -> tuple[
     """A figure with `count` panels side by side, height and width in inches, outside any notebook backend."""
     figure, axes = plt.subplots(1, count, figsize=(width, height), squeeze=False)
     plt.close(figure)  # shown once, by the cell that returns it
+    for one in axes[0]:
+        one.grid(clip_on=False)  # a line of it ends with the axes, and needs no path to say so
     return figure, list(axes[0])
 
 
@@ -286,13 +288,16 @@ def svg_of(figure: Figure) -> str:
     text = io.StringIO()
     with style():
         figure.savefig(text, format="svg", metadata={"Date": None})
-    return re.sub(r"data:image/png;base64,([^\"]+)", _indexed, text.getvalue())
+    return re.sub(r"data:image/png;base64,([^\"]+)", _packed, text.getvalue())
 
 
-def _indexed(found: re.Match[str]) -> str:
-    """An image of the drawing with a palette where that loses nothing: half of its bytes."""
+def _packed(found: re.Match[str]) -> str:
+    """An image of the drawing as grey values or with a palette where that loses nothing: half its bytes."""
     image = PIL.Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB")
-    if len(image.getcolors(maxcolors=image.width * image.height) or ()) <= _PALETTE:
+    grey = image.convert("L")
+    if grey.convert("RGB") == image:
+        image = grey
+    elif image.getcolors(maxcolors=_PALETTE):
         image = image.quantize(_PALETTE, dither=PIL.Image.Dither.NONE)
     packed = io.BytesIO()
     image.save(packed, "png", optimize=True)

@@ -12,6 +12,8 @@ _PIXELS_PER_POINT = 1.8
 _LONG_LINE = 200
 """Characters of a path that is a curve, and no box, tick or mark."""
 
+_LINK = "{http://www.w3.org/1999/xlink}href"
+
 GRID = "#e0e0e0"
 """Colour of the grid in figures."""
 
@@ -47,6 +49,11 @@ def inline_svg(path: Path, prefix: str, alt: str = "") -> str:
     size = [re.match(r"[0-9]+(\.[0-9]+)?", root.get(side, "")) for side in ("width", "height")]
     # Ids that are led to, and those that say something (see `gon.claims.figures`): the others only weigh.
     used = set(re.findall(r"[\"'(]#([^\"')]+)", text))
+    # A mark inherits nothing where what it repeats has that very style itself.
+    styles = {f"#{shape.get('id')}": shape.get("style") for shape in root.iterfind(".//{*}defs/{*}path")}
+    for mark in root.iterfind(".//{*}use"):
+        if mark.get("style") and mark.get("style") == styles.get(mark.get(_LINK, "")):
+            del mark.attrib["style"]
     try:
         _clean(root, prefix, lambda name: name in used or "|" in name or name.startswith("ytick_"))
     except (ValueError, RecursionError) as error:

@@ -3,6 +3,7 @@
 The protocol of the report: batch statistics, in batches of the training size.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -14,7 +15,7 @@ from gon.science.baselines import GenerativeLatentOptimisation
 from gon.science.convolutions import transposed_convolution
 from gon.science.fast import fast_decode, fast_origin_latent, inner_gradient
 from gon.science.gon import GradientOriginNetwork
-from gon.science.measure import image_means, kept_statistics, squared_error, validation_loss
+from gon.science.measure import image_means, kept_statistics, squared_error, to_float, validation_loss
 from gon.science.model import Model
 from gon.science.networks import ACTIVATION_DERIVATIVES
 from gon.science.protocols import protocol_losses
@@ -29,6 +30,9 @@ FITTING_LEARNING_RATES = (0.001, 0.003)
 SECOND_STEPS = (0.01, 0.03, 0.1, 0.3, 1.0)
 """Lengths that a second inner step is rescaled to, as fractions of the latent that it starts from."""
 LATENT_SCALES = (0.1, 0.3, 1, 3, 10, 100)
+
+SAMPLES = 640
+"""Latents that are drawn from a prior, and validation images that the images of these are compared with."""
 
 DEAD_SLOPE = 1e-3
 """An activation with a smaller slope passes no gradient worth the name."""
@@ -132,6 +136,41 @@ def dead_shares(model: Model, images: Tensor) -> dict[str, float]:
     return found
 
 
+def prior_distances(model: Model, images: Tensor) -> dict[str, float]:
+    """Evaluation `prior`: where latents lie, and how far what is drawn from the prior is from an image.
+
+    `offset` is the length of the latents' mean over the images, 0 in the prior, and `spread` their root
+    mean square distance from it, sqrt(latent_dim) in the prior. `nearest/prior` is the squared error of
+    an image drawn from the prior to the nearest validation image, `nearest/moved` that of the same draws
+    moved to the latents' mean, and `nearest/images` that of one of the first `SAMPLES` validation images,
+    to which none is compared. Means over the images.
+    """
+    spec, count = model.spec, min(SAMPLES, len(images) // 2)
+    x = to_float(images)
+    others = x[count:].flatten(1)
+
+    def nearest(y: Tensor) -> float:
+        # Without matrix products, which would lose the small distances to rounding.
+        distances = torch.cdist(y.flatten(1), others, compute_mode="donot_use_mm_for_euclid_dist")
+        return distances.min(dim=1).values.double().square().mean().item()
+
+    with kept_statistics(model), torch.no_grad():
+        model.train()
+        size = spec.batch_size  # of every batch, since its statistics enter
+        index = torch.arange(math.ceil(len(x) / size) * size, device=x.device) % len(x)
+        z = torch.cat([model.encode(x[batch]) for batch in index.split(size)])[: len(x)]
+        mean = z.mean(dim=0)
+        generator = torch.Generator().manual_seed(spec.seed)
+        drawn = [model.draw(size, generator) for _ in range(math.ceil(SAMPLES / size))]
+        found = {
+            "offset": mean.norm().item(),
+            "spread": (z - mean).square().sum(dim=(1, 2, 3)).mean().sqrt().item(),
+            "nearest/prior": nearest(torch.cat([model.decode(batch) for batch in drawn])),
+            "nearest/moved": nearest(torch.cat([model.decode(batch + mean) for batch in drawn])),
+        }
+    return found | ({"nearest/images": nearest(x[:count])} if count else {})
+
+
 _EVALUATIONS: dict[str, tuple[Callable[[Model, Tensor], dict[str, float]], Callable[[ModelEntry], bool]]] = {
     "protocols": (protocol_losses, lambda entry: True),
     "fitting": (fitting_losses, lambda entry: entry.name == "glo"),
@@ -139,6 +178,7 @@ _EVALUATIONS: dict[str, tuple[Callable[[Model, Tensor], dict[str, float]], Calla
     # Of a linear model nothing is learnt: the loss is a parabola of the factor, with its lowest point at 1.
     "latent_scale": (latent_scale_losses, lambda entry: not entry.exact),
     "dead_units": (dead_shares, lambda entry: entry.decodes_latent),
+    "prior": (prior_distances, lambda entry: entry.name in ("vae", "variational_gon")),
 }
 """How each of `gon.catalogue.EVALUATIONS` is made, and of which models."""
 
@@ -158,7 +198,7 @@ def evaluate(model: Model, images: Tensor, evaluation: str) -> dict[str, float]:
     Returns
     -------
     dict
-        Numbers by name, from 0 up: losses as summed squared error per image, and shares.
+        Numbers by name, from 0 up: losses as summed squared error per image, shares, and lengths.
 
     Raises
     ------

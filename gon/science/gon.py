@@ -126,7 +126,7 @@ class VariationalGON(ConvolutionalModel):
         that in training make a step of it that the decoder cannot use.
         """
         like = x.new_empty(len(x), self.spec.latent_dim)
-        # The same at every call, and apart from the draws of training.
+        # The same draws at every call; those of training go on undisturbed.
         noise = standard_normal(like, torch.Generator().manual_seed(self.spec.seed))
         mean: Tensor = self.mean(self._point(x, noise))
         return mean[:, :, None, None]
@@ -194,6 +194,6 @@ class ImplicitGON(Model):
         """From a normal distribution fitted to the latents of `x`, as the authors do."""
         z = torch.cat([self.encode(batch) for batch in x.split(self.spec.batch_size)]).flatten(1)
         values, vectors = torch.linalg.eigh(torch.cov(z.T))
-        drawn = self._latents_drawn(count, generator).flatten(1)
+        drawn = self.draw(count, generator).flatten(1)
         z = z.mean(0) + (drawn * values.clamp(min=0).sqrt()) @ vectors.T
         return self.decode(z[:, :, None, None])

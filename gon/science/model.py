@@ -127,7 +127,7 @@ class Model(nn.Module):
         Tensor or None
             None for a model that is no generative one.
         """
-        return self.decode(self._latents_drawn(count, generator)) if self.generative else None
+        return self.decode(self.draw(count, generator)) if self.generative else None
 
     def optimizers(self) -> list[Adam | torch.optim.Optimizer]:
         """Optimisers of the training."""
@@ -147,7 +147,8 @@ class Model(nn.Module):
         if self.noise is not None:
             self.noise.set_state(state.cpu())
 
-    def _latents_drawn(self, count: int, generator: torch.Generator) -> Tensor:
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Latents [count, latent_dim, 1, 1] of a standard normal distribution."""
         like = next(self.parameters())
         return standard_normal(like.new_empty(count, self.spec.latent_dim, 1, 1), generator)
 
