@@ -61,7 +61,7 @@ class Evidence:
     def __init__(self) -> None:
         self.records: dict[str, RunRecord] = {}
         self.evaluations: dict[str, dict[str, float]] = {"fitting": {"1": 90.0, "200": 40.0}}
-        self.images: dict[str, Any] = {}  # by data set
+        self.images: dict[tuple[str, str], Any] = {}  # by data set and model
         self._losses: dict[int, Losses] = {}
         for path in sorted(REFERENCE.glob("*/epochs-5.json")):
             record = read_record(path, {})
@@ -70,8 +70,9 @@ class Evidence:
                 beside = path.with_suffix(f".{name}.json")
                 if beside.exists():
                     self.evaluations.setdefault(name, read_evaluation(beside, record))
-            if record.spec.dataset not in self.images and path.with_suffix(".images.json").exists():
-                self.images[record.spec.dataset] = RunStore(REFERENCE).load_images(record.spec, 5)
+            of = record.spec.dataset, record.spec.model
+            if of not in self.images and path.with_suffix(".images.json").exists():
+                self.images[of] = RunStore(REFERENCE).load_images(record.spec, 5)
 
     def losses(self, spec: RunSpec, epochs: int) -> Losses:
         """A falling loss [steps] with the noise of batches, one of eight of a length."""
@@ -88,6 +89,7 @@ class Evidence:
         As a training does, it leaves a record at each of `MILESTONES` on the way.
         """
         spec, template = planned.spec, self.records[planned.spec.dataset]
+        images = self.images.get((spec.dataset, spec.model), self.images[spec.dataset, "gon"])
         losses = self.losses(spec, planned.epochs).copy()
         losses[0] += int(spec.digest, 16) / 16**16  # no two trainings have the same losses
         history = list(_history(spec, losses.reshape(planned.epochs, -1).mean(axis=1, dtype=np.float64)))
@@ -102,7 +104,7 @@ class Evidence:
             )
             if not store.steps_path(record).exists():
                 write_atomically(store.steps_path(record), packed_steps(losses))
-            store.save_images(spec, epochs, self.images[spec.dataset])
+            store.save_images(spec, epochs, images)
             record = store.save(record, losses[: epochs * spec.steps_per_epoch])
             for name in planned.evaluations:
                 store.save_evaluation(record, name, self.evaluations[name])

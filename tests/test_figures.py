@@ -1,10 +1,11 @@
 """Figures: nothing is cut off, however low or narrow a panel becomes."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from gon.catalogue import MODELS
-from gon.claims.figures import Kind, plot, style
+from gon.claims.figures import Kind, draw_images, plot, style
 from gon.claims.measuring import title
 
 QUANTITIES = ("validation_loss", "train_loss", "loss", "difference (%)", "step_milliseconds")
@@ -38,3 +39,16 @@ def test_no_text_is_cut_off(column: str, hues: int, panels: int, kind: Kind) -> 
                 box = text.get_window_extent()
                 assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text.get_text()
                 assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text.get_text()
+
+
+@pytest.mark.parametrize("label", [f"{model.title}, 500 epochs" for model in MODELS.values()] + ["MMM", ""])
+@pytest.mark.parametrize("count", [1, 5])
+def test_no_label_of_a_row_of_images_is_cut_off(label: str, count: int) -> None:
+    image = np.zeros((6, 1, 32, 32), np.uint8)
+    figure = draw_images([("", image, [])] * count + [(label, image, ["0.5"] * 6)])
+    with style():
+        figure.draw_without_rendering()
+    for text in [text for axes in figure.axes for text in axes.texts]:
+        box = text.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text.get_text()
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text.get_text()

@@ -40,7 +40,7 @@ _LEAST_RATIO = 1.2
 _LEAST_DIFFERENCE = 0.001
 _IMAGE, _TEXT = 0.48, 0.12
 """Heights of a row of images and of the text below it, in inches."""
-_LETTER = 0.07
+_LETTER = 0.06
 """Width of a letter of a row's label, in inches."""
 _GAP = 4
 """Pixels between two images."""
@@ -70,6 +70,7 @@ def style() -> Iterator[None]:
         "xtick.labelsize": 8,
         "ytick.labelsize": 8,
         "lines.linewidth": 1.6,
+        "lines.solid_capstyle": "butt",  # as SVG has it where nothing is said: a fifth less of every line
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
@@ -208,7 +209,9 @@ def _draw_dots(axes: Axes, frame: pd.DataFrame, x: str, y: str, hue: str, looks:
 
 
 def _limit(axes: Axes, scale: Scale) -> None:
-    """Limits by the lines and levels: a small difference must not fill the axis."""
+    """Limits by the lines and levels, which end within them: a small difference must not fill the axis."""
+    for line in axes.lines:
+        line.set_clip_on(False)
     drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
     low, high = np.nanmin(drawn), np.nanmax(drawn)
     if scale == "log":
@@ -255,6 +258,7 @@ def draw_images(rows: Sequence[ImageRow]) -> Figure:
         side = pixels.shape[2] + _GAP
         below = strip.shape[0] * (_TEXT / _IMAGE if texts else 0)  # so that all rows have one scale
         axis.set(xlim=(-0.5, columns * side - 0.5), ylim=(strip.shape[0] + below - 0.5, -0.5))
+        axis.set_anchor("E")  # what is left of the width goes to the labels
         axis.set_axis_off()
         axis.text(-side / 8, strip.shape[0] / 2, label, ha="right", va="center", fontsize=8)
         for i, text in enumerate(texts):

@@ -85,6 +85,8 @@ def _clean(element: ElementTree.Element, prefix: str, kept: Callable[[str], bool
         name = _local(name)
         if name.lower().startswith("on") or name in ("version", "space"):
             continue
+        if name == "style" and element.tag == "image":  # the page's style sheet says how it is enlarged
+            continue
         if name == "id":
             if not kept(value):
                 continue
