@@ -10,6 +10,7 @@ import pytest
 from report_support import begin, plausible_loss
 
 from gon.claims.claim import Claim, published, rules
+from gon.claims.coverage import after
 from gon.claims.notebooks import check_parameters, notebook_path
 from gon.claims.results import read_result
 from gon.claims.statistics import mean_interval
@@ -139,6 +140,8 @@ def test_a_plot_leaves_its_data_and_says_what_it_shows(claim: Claim, kind: str, 
     data = pd.read_csv(folder / figure.csv)
     assert data.validation_loss.tolist() == pytest.approx(runs.validation_loss.tolist())
     assert set(figure.runs) == set(runs.run)
+    # One of the runs has gone farther than it is shown.
+    assert max(run.epochs for run in claim.of(runs)) > 2 and after(figure) == "After 2 epochs."
     assert [(folder / panel).read_bytes()[:5] for panel in figure.panels] == [b"<?xml"]
 
 

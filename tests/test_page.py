@@ -326,7 +326,7 @@ def means_of(report: Path, name: str) -> list[tuple[str, pd.Series]]:
     """The lines of a figure from its CSV: their names, after that of their panel, and means by place."""
     claim, _, figure = name.removeprefix("claim-").partition("-figure-")
     data = pd.read_csv(report / f"data/{claim}/figures/{figure}.csv")
-    keys = [key for key in data.columns if key not in ("run", "seed")]
+    keys = [key for key in data.columns if key not in ("run", "seed", "epochs")]
     *col, hue, x, y = keys
     panels = [(f"{shown(col[0], v)}, ", part) for v, part in data.groupby(col[0], sort=False)] if col else []
     return [

@@ -239,12 +239,14 @@ def test_text_follows_the_measurements(built: Path, tmp_path: Path) -> None:
     assert "MNIST, latent 64: ELU 41.2, LeakyReLU 45.8, −9.9%†" in before
     assert "the runs have 1 epoch, and the rule compares after 50; there is 1 seed of the 5" in before
     assert "So far, from a single seed, the numbers point the published way." in before
+    assert "Ours: after 1 epoch, from one seed." in before
     report = make_report(tmp_path, ("activations",), budget="standard", loss=relu_wins)
     after = section_text(report, "claim-activations")
     assert re.search(r"MNIST, latent 64: ELU 4[123]\.\d, ReLU 14\.\d, \+19\d%† \(\+1", after)
     assert "Not reproduced: After 50 epochs, with all images and 5 seeds" in after
     assert "the claim is refuted: in one of four comparisons it is the other way round" in after
     assert "the pair that contradicts it most differs by +19" in after
+    assert "Ours: after 50 epochs." in after and "from one seed" not in after
     assert "the claim is refuted: in one of four comparisons" in pdf_text(report)
 
 

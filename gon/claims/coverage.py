@@ -9,7 +9,7 @@ from gon.claims.formats import count, counted, listed
 from gon.claims.judging import JudgedClaim
 from gon.claims.loading import Run
 from gon.claims.params import NOT_YET
-from gon.claims.results import Table
+from gon.claims.results import FigureFile, Table
 from gon.data.prepared import altered
 from gon.spec import RunSpec
 
@@ -24,19 +24,24 @@ def span(numbers: Iterable[int], noun: str) -> str:
 
 
 def stands(claim: JudgedClaim, table: Table) -> str:
-    """After how many epochs the numbers of a table stand, ours (but for what is computed) and published."""
+    """After how many epochs a table's numbers stand, ours (but for what is computed) and published.
+
+    Beside a mean stands its number of seeds; that nothing is a mean is said here.
+    """
     cells = [cell for row in table.rows for cell in row]
     names = {cell.measurement for cell in cells}
-    ours = span((m.epochs for m in claim.measurements if m.name in names and not m.exact), "epoch")
-    said = [f"Ours: after {ours}."] if ours else []
+    trained = [m for m in claim.measurements if m.name in names and not m.exact]
+    ours = span((m.epochs for m in trained), "epoch")
+    seeds = ", from one seed" if {m.seeds for m in trained} == {1} else ""
+    said = [f"Ours: after {ours}{seeds}."] if ours else []
     if claim.params.published.epochs and any(cell.published is not None for cell in cells):
         said.append(f"Published: after {counted(claim.params.published.epochs, 'epoch')}.")
     return " ".join(said)
 
 
-def after(runs: Iterable[Run]) -> str:
+def after(figure: FigureFile) -> str:
     """After how many epochs a figure stands."""
-    epochs = run_epochs(runs)
+    epochs = span(figure.epochs, "epoch")
     return f"After {epochs}." if epochs else ""
 
 

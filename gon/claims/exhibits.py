@@ -101,13 +101,7 @@ class Exhibits(Frames):
         return _displayed(headings, [[cell_text(cell, self._measurements) for cell in row] for row in cells])
 
     def _cell(
-        self,
-        name: str,
-        label: str,
-        group: pd.DataFrame | None,
-        keys: Sequence[str],
-        value: str,
-        missing: str,
+        self, name: str, label: str, group: pd.DataFrame | None, keys: Sequence[str], value: str, missing: str
     ) -> Cell:
         """One cell: a measurement, a published value, or why there is neither."""
         if group is None:
@@ -146,7 +140,7 @@ class Exhibits(Frames):
         name
             Unique name, also of its files.
         frame
-            One row per observation.
+            One row per observation, with its `run` and `epochs`.
         kind, x, y, hue, col, scale
             As in `gon.claims.figures.plot`.
         caption
@@ -156,7 +150,7 @@ class Exhibits(Frames):
         if frame.empty:
             print(f"{name}: no run at this budget")
             return
-        data = frame[list(dict.fromkeys(key for key in ("run", "seed", col, hue, x, y) if key))]
+        data = frame[list(dict.fromkeys(key for key in ("run", "seed", "epochs", col, hue, x, y) if key))]
         named = {key for key in (hue, col, y if kind == "dots" else "") if key}
         drawn = data.assign(**{key: [shown(key, value) for value in data[key]] for key in named})
         labels = [key if key in named else title(key, every_unit=True) for key in (x, y)]
@@ -194,7 +188,7 @@ class Exhibits(Frames):
                 after = f", {counted(run.epochs, 'epoch')}" if len(lengths) > 1 and not run.exact else ""
                 of_run, values = _image_rows(images, made, shown(by, value) + after, first=not rows)
                 rows += of_run
-                data.append(pd.DataFrame({"run": run.spec.digest, by: value, **values}))
+                data.append(pd.DataFrame({"run": run.spec.digest, "epochs": run.epochs, by: value, **values}))
         if not rows:
             print(f"{images}: none at this budget")
             return
@@ -212,6 +206,7 @@ class Exhibits(Frames):
             figures.save_figure(panel, stem.with_name(file))
             drawing = SVG(stem.with_name(file))  # type: ignore[no-untyped-call]
             display(drawing, metadata={"image/svg+xml": {"alt": alt}})  # type: ignore[no-untyped-call]
+        trained = [run.spec.digest for run in self.of(data) if not run.exact]
         self._figures.append(
             FigureFile(
                 name=name,
@@ -220,6 +215,7 @@ class Exhibits(Frames):
                 panels=[f"figures/{file}" for file in files],
                 csv=f"figures/{name}.csv",
                 runs=list(data["run"].dropna().unique()),
+                epochs=sorted(data.loc[data["run"].isin(trained), "epochs"].astype(int).unique().tolist()),
             )
         )
 

@@ -89,7 +89,7 @@ class Frames:
             epochs = steps / run.spec.steps_per_epoch
             values = {"run": run.spec.digest, "epoch": epochs, "seconds": seconds, "loss": losses}
             parts.append(pd.DataFrame(values))
-        return frame[_SETTINGS].merge(pd.concat(parts), on="run")
+        return frame[[*_SETTINGS, "epochs"]].merge(pd.concat(parts), on="run")
 
     def history(self, frame: pd.DataFrame, better: bool = False) -> pd.DataFrame:
         """The validation `loss` of a frame's runs after each `epoch` up to its `epochs`.
@@ -114,7 +114,8 @@ class Frames:
                 mode = min(means, key=means.__getitem__)
             history = run.record.history[:after]
             rows += [(run.spec.digest, epoch.epoch, getattr(epoch, mode)) for epoch in history]
-        return frame[_SETTINGS].merge(pd.DataFrame(rows, columns=["run", "epoch", "loss"]), on="run")
+        losses = pd.DataFrame(rows, columns=["run", "epoch", "loss"])
+        return frame[[*_SETTINGS, "epochs"]].merge(losses, on="run")
 
     def evaluation(self, name: str) -> pd.DataFrame:
         """What a further evaluation gave, a key of `gon.catalogue.EVALUATIONS`.

@@ -113,6 +113,8 @@ class FigureFile(Strict):
     panels: list[str]
     csv: str
     runs: list[str]
+    epochs: list[int]
+    """After how many epochs it shows them, but for those of models that are computed."""
 
 
 class Comparison(Strict):

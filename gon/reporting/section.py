@@ -6,7 +6,6 @@ from urllib.parse import quote
 
 from gon.claims.failures import FAILURE, Failure
 from gon.claims.judging import JudgedClaim
-from gon.claims.loading import Run
 from gon.claims.params import Headline
 from gon.claims.results import ClaimResult, FigureFile, Table, Verdict
 from gon.reporting.escape import slug
@@ -125,11 +124,6 @@ class Section(JudgedClaim):
     def notebook_source(self) -> str:
         """Link to the executed notebook itself."""
         return f"notebooks/{quote(self.name)}.ipynb"
-
-    def runs_of(self, figure: FigureFile) -> list[Run]:
-        """The runs behind a figure."""
-        behind = set(figure.runs)
-        return [run for run in self.runs if run.spec.digest in behind]
 
     def file(self, path: str) -> str:
         """Where a file of the claim's folder lies in the report."""
