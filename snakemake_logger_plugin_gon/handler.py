@@ -231,8 +231,12 @@ class LogHandler(LogHandlerBase):
         if self._interrupted:
             self.screen.say(f"Stopped on request. {_KEPT}", "yellow")
         elif self._failed:
-            done = f" (done: {counts(self._done)})" if self._done else ""
-            self.screen.say(f"Failed: {counts(self._failed)}{done}. {_KEPT}", "bold red")
+            # In the order of the plan, and not in that in which they happened to end.
+            failed, done = (
+                counts({rule: outcome[rule] for rule in self._planned if outcome[rule]})
+                for outcome in (self._failed, self._done)
+            )
+            self.screen.say(f"Failed: {failed}{f' (done: {done})' if done else ''}. {_KEPT}", "bold red")
         else:
             self._say(f"Done in {duration(time.time() - self._began)}: {counts(self._done)}.", "bold green")
         self.screen.say(f"Full log: {log}")

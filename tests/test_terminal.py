@@ -52,6 +52,7 @@ from pathlib import Path
 digest, epochs, label = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 folder = Path("runs", digest)
 if digest == "broken":
+    time.sleep(float(os.environ.get("BEFORE_FAILING", "0")))
     print("loading the data\\nerror: \\x1b[31mdata/mnist\\x1b[0m: the file is cut short", file=sys.stderr)
     sys.exit(1)
 started = time.time()
@@ -200,7 +201,11 @@ def test_plain_lines_say_what_runs_why_and_how_it_ended(folder: Path) -> None:
     ]
 
 
-def test_failures_show_the_error_and_where_the_logs_are(folder: Path) -> None:
+@pytest.mark.parametrize("first", ["train", "notebook"])
+def test_failures_show_the_error_and_where_the_logs_are(
+    folder: Path, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEFORE_FAILING", "0" if first == "train" else "12")
     (folder / "runs.txt").write_text("a broken")
     (folder / "notebooks" / "latent_size.ipynb").write_text("broken")
     status, text = snakemake(folder, "--keep-going")
@@ -213,6 +218,7 @@ def test_failures_show_the_error_and_where_the_logs_are(folder: Path) -> None:
     assert "CalledProcessError" not in text and "WorkflowError" not in text and "set -euo" not in text
     assert "        | line 99\n        | error: notebook, cell 3: ValueError: no run fits\n" in text
     assert "        | line 88\n" not in text
+    assert re.findall("^FAILED  (train|notebook) ", text, re.MULTILINE)[0] == first
     assert "FAILED  notebook  latent_size, after" in text
     assert "Failed: 1 training, 1 notebook (done: 1 data set, 1 training). What is finished is kept" in text
     assert re.search(rf"^Full log: {folder}/\.snakemake/log/.*\.snakemake\.log$", text, re.MULTILINE)
