@@ -174,6 +174,8 @@ class ModelEntry:
     has_encoder: bool = False
     """It has an encoder, and can be validated with the running statistics of its batch norms too; for GON
     these would change the inner gradient by orders of magnitude."""
+    has_prior: bool = False
+    """Its latents have a standard normal prior, from which new images are drawn."""
     validated_at_milestones: bool = False
     """Its validation costs more than an epoch of training, and is made at `MILESTONES` only."""
     origin_passes: bool = False
@@ -233,6 +235,7 @@ MODELS = {
             implementation="gon.science.baselines:VariationalAutoencoder",
             unused=("inner_steps",),
             has_encoder=True,
+            has_prior=True,
             decodes_latent=True,
         ),
         ModelEntry(
@@ -249,6 +252,7 @@ MODELS = {
             numerics=5,
             implementation="gon.science.gon:VariationalGON",
             unused=("inner_steps",),
+            has_prior=True,
         ),
         ModelEntry(
             name="implicit_gon",

@@ -226,19 +226,20 @@ class LogHandler(LogHandlerBase):
         elif message.startswith(_NEWS) or not (self._running or message.startswith(_CHATTER)):
             self._say(message)
 
+    def _counted(self, outcome: Counter[str]) -> str:
+        """Numbers of jobs in the order of the plan, and not in that in which they happened to end."""
+        return counts({rule: outcome[rule] for rule in self._planned if outcome[rule]})
+
     def _conclude(self, log: str) -> None:
         self.screen.stop()
         if self._interrupted:
             self.screen.say(f"Stopped on request. {_KEPT}", "yellow")
         elif self._failed:
-            # In the order of the plan, and not in that in which they happened to end.
-            failed, done = (
-                counts({rule: outcome[rule] for rule in self._planned if outcome[rule]})
-                for outcome in (self._failed, self._done)
-            )
-            self.screen.say(f"Failed: {failed}{f' (done: {done})' if done else ''}. {_KEPT}", "bold red")
+            done = f" (done: {self._counted(self._done)})" if self._done else ""
+            self.screen.say(f"Failed: {self._counted(self._failed)}{done}. {_KEPT}", "bold red")
         else:
-            self._say(f"Done in {duration(time.time() - self._began)}: {counts(self._done)}.", "bold green")
+            took = duration(time.time() - self._began)
+            self._say(f"Done in {took}: {self._counted(self._done)}.", "bold green")
         self.screen.say(f"Full log: {log}")
 
 

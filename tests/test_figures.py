@@ -1,14 +1,26 @@
 """Figures: nothing is cut off, however low or narrow a panel becomes."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from gon.catalogue import MODELS
 from gon.claims.figures import Kind, draw_images, plot, style
 from gon.claims.measuring import title
 
 QUANTITIES = ("validation_loss", "train_loss", "loss", "difference (%)", "step_milliseconds")
+
+
+def check_whole(figure: Figure, texts: Iterable[Text]) -> None:
+    """Check that a figure, which has been laid out, cuts off none of its texts."""
+    for text in texts:
+        box = text.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text.get_text()
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text.get_text()
 
 
 @pytest.mark.parametrize("column", QUANTITIES)
@@ -35,10 +47,7 @@ def test_no_text_is_cut_off(column: str, hues: int, panels: int, kind: Kind) -> 
             legends = [text for legend in figure.legends for text in legend.get_texts()]
             names = axes.get_yticklabels() if kind == "dots" else []
             labels = [label for label in (axes.xaxis.label, axes.yaxis.label) if label.get_text()]
-            for text in (*labels, *names, *legends):
-                box = text.get_window_extent()
-                assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text.get_text()
-                assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text.get_text()
+            check_whole(figure, [*labels, *names, *legends])
 
 
 @pytest.mark.parametrize("label", [f"{model.title}, 500 epochs" for model in MODELS.values()] + ["MMM", ""])
@@ -48,7 +57,4 @@ def test_no_label_of_a_row_of_images_is_cut_off(label: str, count: int) -> None:
     figure = draw_images([("", image, [])] * count + [(label, image, ["0.5"] * 6)])
     with style():
         figure.draw_without_rendering()
-    for text in [text for axes in figure.axes for text in axes.texts]:
-        box = text.get_window_extent()
-        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text.get_text()
-        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text.get_text()
+    check_whole(figure, [text for axes in figure.axes for text in axes.texts])

@@ -9,7 +9,7 @@ from gon.claims.loading import Run
 from gon.claims.quantities import MEASURED, block_means, value_of
 from gon.spec import RunSpec
 
-_SETTINGS = ["run", *(field.name for field in dataclasses.fields(RunSpec))]
+_KEYS = ["run", *(field.name for field in dataclasses.fields(RunSpec)), "epochs"]
 
 
 class Frames:
@@ -47,7 +47,7 @@ class Frames:
             if run.epochs >= after:
                 values = {quantity: value_of(run, quantity, after) for quantity in MEASURED}
                 rows.append({"run": run.spec.digest, **vars(run.spec), "epochs": after, **values})
-        columns = [*_SETTINGS, "epochs", *MEASURED]  # also of a claim that has no run yet
+        columns = [*_KEYS, *MEASURED]  # also of a claim that has no run yet
         return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
 
     def at_equal_length(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +89,7 @@ class Frames:
             epochs = steps / run.spec.steps_per_epoch
             values = {"run": run.spec.digest, "epoch": epochs, "seconds": seconds, "loss": losses}
             parts.append(pd.DataFrame(values))
-        return frame[[*_SETTINGS, "epochs"]].merge(pd.concat(parts), on="run")
+        return frame[_KEYS].merge(pd.concat(parts), on="run")
 
     def history(self, frame: pd.DataFrame, better: bool = False) -> pd.DataFrame:
         """The validation `loss` of a frame's runs after each `epoch` up to its `epochs`.
@@ -115,7 +115,7 @@ class Frames:
             history = run.record.history[:after]
             rows += [(run.spec.digest, epoch.epoch, getattr(epoch, mode)) for epoch in history]
         losses = pd.DataFrame(rows, columns=["run", "epoch", "loss"])
-        return frame[[*_SETTINGS, "epochs"]].merge(losses, on="run")
+        return frame[_KEYS].merge(losses, on="run")
 
     def evaluation(self, name: str) -> pd.DataFrame:
         """What a further evaluation gave, a key of `gon.catalogue.EVALUATIONS`.
@@ -127,7 +127,7 @@ class Frames:
             for run in self.runs
             for entry in run.evaluation(name).items()
         ]
-        return self.measured()[[*_SETTINGS, "epochs"]].merge(
+        return self.measured()[_KEYS].merge(
             pd.DataFrame(rows, columns=["run", "quantity", "variable", "value"]), on="run"
         )
 

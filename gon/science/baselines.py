@@ -143,7 +143,6 @@ class VariationalAutoencoder(ConvolutionalModel):
 
     capturable = False
     compilable = True
-    generative = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)

@@ -15,7 +15,14 @@ from gon.science.baselines import GenerativeLatentOptimisation
 from gon.science.convolutions import transposed_convolution
 from gon.science.fast import fast_decode, fast_origin_latent, inner_gradient
 from gon.science.gon import GradientOriginNetwork
-from gon.science.measure import image_means, kept_statistics, squared_error, to_float, validation_loss
+from gon.science.measure import (
+    full_batches,
+    image_means,
+    kept_statistics,
+    squared_error,
+    to_float,
+    validation_loss,
+)
 from gon.science.model import Model
 from gon.science.networks import ACTIVATION_DERIVATIVES
 from gon.science.protocols import protocol_losses
@@ -157,8 +164,7 @@ def prior_distances(model: Model, images: Tensor) -> dict[str, float]:
     with kept_statistics(model), torch.no_grad():
         model.train()
         size = spec.batch_size  # of every batch, since its statistics enter
-        index = torch.arange(math.ceil(len(x) / size) * size, device=x.device) % len(x)
-        z = torch.cat([model.encode(x[batch]) for batch in index.split(size)])[: len(x)]
+        z = torch.cat([model.encode(batch) for batch in full_batches(images, size)])[: len(images)]
         mean = z.mean(dim=0)
         generator = torch.Generator().manual_seed(spec.seed)
         drawn = [model.draw(size, generator) for _ in range(math.ceil(SAMPLES / size))]
@@ -178,7 +184,7 @@ _EVALUATIONS: dict[str, tuple[Callable[[Model, Tensor], dict[str, float]], Calla
     # Of a linear model nothing is learnt: the loss is a parabola of the factor, with its lowest point at 1.
     "latent_scale": (latent_scale_losses, lambda entry: not entry.exact),
     "dead_units": (dead_shares, lambda entry: entry.decodes_latent),
-    "prior": (prior_distances, lambda entry: entry.name in ("vae", "variational_gon")),
+    "prior": (prior_distances, lambda entry: entry.has_prior),
 }
 """How each of `gon.catalogue.EVALUATIONS` is made, and of which models."""
 

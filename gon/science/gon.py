@@ -72,7 +72,6 @@ class VariationalGON(ConvolutionalModel):
 
     capturable = False
     compilable = True
-    generative = True
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gon.science.measure import kept_statistics, to_float
+from gon.science.measure import full_batches, kept_statistics, to_float
 from gon.science.model import Model
 
 SHOWN_IMAGES = 10
@@ -33,10 +33,9 @@ def make_images(model: Model, train_images: Tensor, validation_images: Tensor) -
     model.train()
     size = model.spec.batch_size
     with kept_statistics(model), torch.no_grad():
-        index = torch.arange(size, device=validation_images.device) % len(validation_images)
-        batch = validation_images[index]
-        z = model.encode(to_float(batch))
-        found = {"originals": to_float(batch), "reconstructions": model.decode(z)}
+        batch = next(full_batches(validation_images, size))
+        z = model.encode(batch)
+        found = {"originals": batch, "reconstructions": model.decode(z)}
         generator = torch.Generator().manual_seed(model.spec.seed)
         samples = model.sample(size, to_float(train_images[:SAMPLED_LATENTS]), generator)
         if samples is not None:

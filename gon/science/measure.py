@@ -33,6 +33,17 @@ def kept_statistics(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def full_batches(images: Tensor, size: int) -> Iterator[Tensor]:
+    """Float images in batches [size, channels, height, width], none of which is smaller than the others.
+
+    Where the images do not fill the last one, it is filled up with the first images, starting over if
+    need be.
+    """
+    for start in range(0, len(images), size):
+        index = torch.arange(start, start + size, device=images.device) % len(images)
+        yield to_float(images[index])
+
+
 def image_means(
     model: Model,
     images: Tensor,
@@ -61,18 +72,16 @@ def image_means(
     Notes
     -----
     The statistics of the batch enter both the latent and its reconstruction, so every batch has the
-    same size. Where the images do not fill the last one, it is filled up with the first images,
-    starting over if need be; each image is counted once.
+    same size, see `full_batches`; each image is counted once.
     """
     size = batch_size or model.spec.batch_size
     count = len(images)
     totals: dict[str, Tensor] = {}
     with kept_statistics(model), torch.no_grad():
         model.train()  # batch statistics: at z = 0 the running ones would change the inner gradient
-        for start in range(0, count, size):
-            index = torch.arange(start, start + size, device=images.device) % count
-            for name, values in measure(to_float(images[index])).items():
-                total = values[: count - start].sum(dtype=torch.float64)
+        for number, batch in enumerate(full_batches(images, size)):
+            for name, values in measure(batch).items():
+                total = values[: count - number * size].sum(dtype=torch.float64)
                 totals[name] = totals[name] + total if name in totals else total
     return {name: total.item() / count for name, total in totals.items()}
 

@@ -34,8 +34,6 @@ class Model(nn.Module):
     compilable
         Whether `training_loss` can be compiled, and that saves a tenth of a step or so: more than compiling
         costs within some ten epochs.
-    generative
-        Whether its latents have a standard normal prior, from which `sample` draws.
     interpolates
         Whether images between two latents are shown of it, as the paper does of its implicit networks.
     training_loss
@@ -51,7 +49,6 @@ class Model(nn.Module):
     """
 
     capturable: ClassVar[bool] = True
-    generative: ClassVar[bool] = False
     interpolates: ClassVar[bool] = False
     compilable = False
     origin_pass = "none"
@@ -127,7 +124,7 @@ class Model(nn.Module):
         Tensor or None
             None for a model that is no generative one.
         """
-        return self.decode(self.draw(count, generator)) if self.generative else None
+        return self.decode(self.draw(count, generator)) if self.spec.entry.has_prior else None
 
     def optimizers(self) -> list[Adam | torch.optim.Optimizer]:
         """Optimisers of the training."""
