@@ -22,6 +22,8 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import TextIO
 
+import psutil
+
 from gon.files import PROJECT, make_folder
 
 _FOREIGN = ("PYTHON", "MPL", "MATPLOTLIB", "IPYTHON", "JUPYTER_", "SNAKEMAKE_", "GIT_", "LC_", "LANG")
@@ -183,12 +185,20 @@ def run_tree(command: Sequence[str], keep_open: int) -> int:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Interrupt a group, as a terminal does at Ctrl-C; kill what of it does not end."""
+    """Interrupt a group, as a terminal does at Ctrl-C; kill what of it, or below it, does not end."""
+    below: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        below = psutil.Process(process.pid).children(recursive=True)
     for number, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGKILL, None)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
+    # A kernel leads a session of its own, and is nobody's when it was starting as what started it ended.
+    for orphan in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            orphan.kill()
+    psutil.wait_procs(below, timeout=_WATCH_SECONDS)
 
 
 class Stopped(KeyboardInterrupt):

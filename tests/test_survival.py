@@ -71,6 +71,17 @@ def test_a_signal_stops_everything_and_leaves_nothing(project: Project, number: 
     assert not list((project.root / "runs").rglob("progress.json"))
 
 
+def test_a_signal_while_a_kernel_starts_leaves_nothing(project: Project) -> None:
+    """It leads a session of its own, and is nobody's yet when what starts it ends."""
+    process = project.start(*SMOKE)
+    while not any("ipykernel" in command for command in project.processes().values()):
+        assert process.poll() is None, process.communicate()[0]
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert project.processes() == {}
+
+
 @pytest.mark.parametrize("victim", ["gon.cli run", "-m gon.engine"])
 def test_what_a_killed_process_started_ends_too_and_the_next_start_goes_on(
     project: Project, victim: str
