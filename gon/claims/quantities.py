@@ -158,5 +158,8 @@ def block_means(
     length = max(1, -(-len(values) // points))
     starts = np.arange(0, len(values), length)
     ends = np.minimum(starts + length, len(values))
-    means = [values[i : i + length].mean() for i in starts]
-    return (starts + ends) / 2, np.asarray(means)
+    whole = len(values) // length * length
+    means = values[:whole].reshape(-1, length).mean(axis=1)
+    if whole < len(values):
+        means = np.append(means, values[whole:].mean())
+    return (starts + ends) / 2, means

@@ -135,8 +135,6 @@ def _pictures(notebooks: Sequence[Path], folder: Path) -> Iterator[tuple[Path, s
 
 def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
     copy_data(report, folder / "data")
-    write_tables(report, folder / "data")
-    add_sources(folder)
     numbering = Numbering()
     try:
         prose = render_markdown(report, "print", numbering)  # the first, which gives the numbers
@@ -144,6 +142,9 @@ def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
         with ThreadPoolExecutor() as pool:
             printed = pool.submit(_print, report, folder, prose)
             page = pool.submit(render_page, report, numbering)
+            write_tables(report, folder / "data")
+            add_sources(folder)
+            draw_social_image(report, CITATION["title"], folder / IMAGE)
             pages = dict(_notebook_pages(report, notebooks))
             pages["index.html"] = page.result()
             printed.result()
@@ -155,7 +156,6 @@ def _write(report: Report, folder: Path, notebooks: Sequence[Path]) -> None:
     for name, text in pages.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
-    draw_social_image(report, CITATION["title"], folder / IMAGE)
     write_package(report, folder)
 
 
