@@ -47,8 +47,8 @@ def recorded(spec: RunSpec, epochs: int, *suffix: str) -> dict[str, object]:
 
 
 def history(spec: RunSpec) -> list[dict[str, float]]:
-    """The first 50 epochs of a run, from the longer of its two trainings, as the report takes them."""
-    epochs = 500 if (REFERENCE / spec.digest / "epochs-500.json").exists() else 50
+    """The first 50 epochs of a run, from the longest of its trainings, as the report takes them."""
+    epochs = next(n for n in (500, 200, 50) if (REFERENCE / spec.digest / f"epochs-{n}.json").exists())
     return list(recorded(spec, epochs)["history"][:50])  # type: ignore[index]
 
 
