@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,11 +32,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(tmp_path_factory.mktemp("project"), claims=("two_step",))
 
 
+def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until a command has come somewhere; it must not end before."""
+    while not reached():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+
+
 def wait_for_training(project: Project, process: subprocess.Popen[str]) -> None:
     """Wait until a training is under way."""
-    while not any((project.root / "runs" / "smoke").glob("*/progress.json")):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.1)
+    wait_until(lambda: any((project.root / "runs" / "smoke").glob("*/progress.json")), process)
 
 
 def wait_for_silence(project: Project) -> None:
@@ -74,8 +79,7 @@ def test_a_signal_stops_everything_and_leaves_nothing(project: Project, number: 
 def test_a_signal_while_a_kernel_starts_leaves_nothing(project: Project) -> None:
     """It leads a session of its own, and is nobody's yet when what starts it ends."""
     process = project.start(*SMOKE)
-    while not any("ipykernel" in command for command in project.processes().values()):
-        assert process.poll() is None, process.communicate()[0]
+    wait_until(lambda: any("ipykernel" in command for command in project.processes().values()), process)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, output

@@ -57,10 +57,10 @@ def answers(report: Path) -> str:
     soup = BeautifulSoup((report / "index.html").read_text(encoding="utf-8"), "html.parser")
     lines = ["| question | answer | the numbers that decide |", "|---|---|---|"]
     for note in soup.select("#answers small"):
-        note.insert_before("; ")
+        note.insert_before(". " if note.get_text().strip()[:1].isupper() else "; ")
     for row in soup.select("#answers tbody tr"):
         cells = [" ".join(cell.get_text(" ").split()) for cell in row.find_all(["th", "td"])]
-        said = re.sub(r" ?†| (?=[,;):])|(?<=\() |– ;", "", cells[2]).strip()  # links leave blanks
+        said = re.sub(r" ?†| (?=[.,;):])|(?<=\() |– ;", "", cells[2]).strip()  # links leave blanks
         lines.append(f"| {cells[0]} | {cells[1]} | {said} |")
     return "\n".join(lines)
 

@@ -236,11 +236,12 @@ def pack(folder: Path, moment: datetime.datetime) -> None:
     half the time of the usual one, for an archive 2% larger.
     """
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    when = moment.astimezone(datetime.UTC).timetuple()[:6]
+    # The format knows no earlier year.
+    when = max(moment.astimezone(datetime.UTC).timetuple()[:6], (1980, 1, 1, 0, 0, 0))
     with zipfile.ZipFile(folder / ARCHIVE, "w") as archive:
 
         def add(name: str, content: bytes, mode: int = 0o644) -> None:
-            entry = zipfile.ZipInfo(name, date_time=max(when, (1980, 1, 1, 0, 0, 0)))
+            entry = zipfile.ZipInfo(name, date_time=when)
             entry.external_attr = mode << 16
             kind = zipfile.ZIP_STORED if name.endswith(_COMPRESSED) else zipfile.ZIP_DEFLATED
             archive.writestr(entry, content, kind, compresslevel=1)
