@@ -128,7 +128,7 @@ def begin(
     STUDIES[folder], CLAIM_OF[folder] = Study(budget, (params,)), params.name
     claim = Claim(params, budget, folder)
     claim.runs = [
-        Run(spec, record(store, spec, epochs, loss(spec)), store, budget.epochs)
+        Run(spec, made := record(store, spec, epochs, loss(spec)), store.steps_of(made), store, budget.epochs)
         for spec, epochs in wanted.items()
     ]
     claim.add_plot(

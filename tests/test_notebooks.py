@@ -58,7 +58,7 @@ def test_losses_through_training_are_those_of_the_records(claim: Claim) -> None:
     training = claim.training(runs, points=10)
     assert (training.groupby("run").size() <= 10).all()
     blocks = training[training.run == first.spec.digest]
-    steps = first.step_losses()
+    steps = first.step_losses
     length = -(-len(steps) // 10)
     assert blocks.loss.iloc[0] == pytest.approx(sum(steps[:length]) / length)
     assert (training.model == "pca").sum() == 1  # computed, not trained

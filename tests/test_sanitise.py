@@ -119,6 +119,22 @@ def test_what_notebooks_show_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
+    "texts",
+    [
+        ["- a\n- b", "- c\n- d", "    code", "> quoted", "on", "| a |\n|---|\n| 1 |", "end"],
+        ["begins <!-- here", "and ends --> here", "end"],  # a comment
+        ["```\nopen", "```\ncode\n```", "end"],
+        ["one\n\nnext-cell-of-the-notebook", "end"],  # the mark between two
+        ["", "end"],
+    ],
+)
+def test_a_cell_shows_what_it_shows_alone(texts: list[str]) -> None:
+    together = page(*map(new_markdown_cell, texts)).select("main .cell")
+    alone = [cell for text in texts for cell in page(new_markdown_cell(text)).select("main .cell")]
+    assert together == alone and "end" in alone[-1].get_text()
+
+
+@pytest.mark.parametrize(
     ("html", "expected"),
     [
         ('<mspace width="0.167em">', '<math><mspace width="0.167em"></mspace></math>'),

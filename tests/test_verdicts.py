@@ -560,7 +560,13 @@ def test_a_seed_that_reached_a_rules_length_is_compared_after_it(tmp_path: Path)
     params = params.model_copy(update={"rules": [rule.model_copy(update={"epochs": [3]})]})
     epochs = {0: 3, 1: 1, 2: 1}
     runs = [
-        Run(spec, record(store, spec, epochs[spec.seed], plausible_loss(spec)), store, 3)
+        Run(
+            spec,
+            made := record(store, spec, epochs[spec.seed], plausible_loss(spec)),
+            store.steps_of(made),
+            store,
+            3,
+        )
         for spec in (request.spec for request in params.requests(study.budget))
     ]
     (verdict,) = judge(params, study.budget, runs, []).verdicts

@@ -82,7 +82,7 @@ class Frames:
         """
         parts = [pd.DataFrame(columns=["run", "epoch", "seconds", "loss"])]
         for run, after in self._lengths(frame):
-            steps, losses = block_means(run.step_losses()[: after * run.spec.steps_per_epoch], points)
+            steps, losses = block_means(run.step_losses[: after * run.spec.steps_per_epoch], points)
             if run.exact:
                 steps, losses = np.full(1, np.nan), np.full(1, run.record.loss("train_loss") or np.nan)
             seconds = steps * (run.record.step_milliseconds or 0.0) / 1e3

@@ -38,6 +38,8 @@ class Run:
         What was run.
     record
         What it gave.
+    step_losses
+        Training loss of every step, float32 [steps], summed squared error per image of the batch.
     store
         Where it lies.
     budget_epochs
@@ -46,6 +48,7 @@ class Run:
 
     spec: RunSpec
     record: RunRecord
+    step_losses: Losses
     store: RunStore
     budget_epochs: int
 
@@ -53,10 +56,6 @@ class Run:
     def epochs(self) -> int:
         """Epochs that a number of it stands for: a model computed exactly is the same at any budget."""
         return max(self.budget_epochs, self.record.epochs) if self.exact else self.record.epochs
-
-    def step_losses(self) -> Losses:
-        """Training loss of every step, summed squared error per image of the batch."""
-        return self.store.steps_of(self.record)
 
     def images(self) -> dict[str, list[Image]]:
         """Images that the model made, by kind; none if it diverged. See `gon.science.images.make_images`."""
@@ -121,7 +120,9 @@ class RunLoader:
         spec, epochs = request.spec, request.epochs
         if (spec, epochs) not in self._loaded:
             store = request.store or self.budget.run_store
-            self._loaded[spec, epochs] = Run(spec, store.load(spec, epochs), store, self.budget.epochs)
+            self._loaded[spec, epochs] = Run(
+                spec, *store.load_with_steps(spec, epochs), store, self.budget.epochs
+            )
         return self._loaded[spec, epochs]
 
 

@@ -86,7 +86,7 @@ def _crossing(run: Run, epochs: int, argument: str, published: float | None) -> 
 
 @functools.cache  # a claim asks for several thresholds; a block is a number where a step was
 def _blocks(run: Run, epochs: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    return block_means(run.step_losses()[: epochs * run.spec.steps_per_epoch], _BLOCKS)
+    return block_means(run.step_losses[: epochs * run.spec.steps_per_epoch], _BLOCKS)
 
 
 def _steps_to(run: Run, epochs: int, argument: str, published: float | None) -> float | None:

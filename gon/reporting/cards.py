@@ -101,7 +101,7 @@ class Card:
     @cached_property
     def losses(self) -> list[float]:
         """Training loss averaged over blocks of steps, as its curve is drawn; those that are finite."""
-        losses = self.run.step_losses()
+        losses = self.run.step_losses
         starts = np.arange(0, len(losses), max(1, -(-len(losses) // _CURVE_POINTS)))
         sizes = np.diff([*starts, len(losses)])
         means = np.add.reduceat(losses.astype(np.float64), starts) / sizes if len(losses) else starts

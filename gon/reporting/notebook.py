@@ -59,8 +59,22 @@ def render_notebook(notebook: NotebookNode, path: Path, section: Section | None,
     if any("injected-parameters" in of_cell for of_cell in tags):
         shown = [cell for cell, own in zip(notebook.cells, tags, strict=True) if "parameters" not in own]
         notebook = NotebookNode({**notebook, "cells": shown})
-    html, _ = _exporter().from_notebook_node(notebook, resources={"page": page})
+    html, _ = _exporter().from_notebook_node(_with_html(notebook), resources={"page": page})
     return str(html)
+
+
+def _with_html(notebook: NotebookNode) -> NotebookNode:
+    """A notebook whose Markdown cells are HTML: all in one text, since each call starts pandoc."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    parts = _markdown(f"\n\n{_NEXT_CELL}\n\n".join(texts)).split(f"<p>{_NEXT_CELL}</p>")
+    if len(parts) != len(texts):  # one takes the next one into its comment or code
+        parts = [_markdown(text) for text in texts]
+    html = iter(parts)
+    cells = [
+        NotebookNode({**cell, "source": next(html)}) if cell.cell_type == "markdown" else cell
+        for cell in notebook.cells
+    ]
+    return NotebookNode({**notebook, "cells": cells})
 
 
 @functools.cache  # it compiles its templates, which are the same for all notebooks
@@ -94,7 +108,9 @@ _SHOWN = [
 """Of the forms of an output, the first is shown."""
 
 
-@functools.cache  # notebooks share sentences, and each call starts pandoc
+_NEXT_CELL = "next-cell-of-the-notebook"  # no comment, which would end one that a cell leaves open
+
+
 def _markdown(text: str) -> str:
     """Markdown as HTML: formulas as MathML, since the page has no script to set them, and no ids."""
     html = convert(text, "markdown-auto_identifiers", "html5", "--mathml", "--shift-heading-level-by=1")

@@ -118,7 +118,7 @@ def _refuse_copies(runs: Iterable[Run]) -> None:
     for run in runs:
         if run.diverged:
             continue
-        losses = run.step_losses()[: run.spec.steps_per_epoch].tobytes()
+        losses = run.step_losses[: run.spec.steps_per_epoch].tobytes()
         other = seen.setdefault(losses, run) if losses else run
         if other is not run:
             raise GonError(

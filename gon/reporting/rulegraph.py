@@ -1,19 +1,17 @@
 """Draw the workflow as Snakemake sees it."""
 
-import contextlib
-import io
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import networkx as nx
-import pydot
 
 from gon.claims.figures import TEXT_WIDTH, save_figure, style
 from gon.errors import GonError
 from gon.files import read_text
 
 _LARGEST_GRAPH = 64 * 1024
-"""Bytes; there are seven rules, however many runs."""
+"""Bytes; a rule is a line, however many runs it has."""
 
 
 def read_graph(path: Path) -> "nx.DiGraph[str]":
@@ -25,20 +23,11 @@ def read_graph(path: Path) -> "nx.DiGraph[str]":
         If the file cannot be read, or is not such a graph; names it.
     """
     text = read_text(path, _LARGEST_GRAPH)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # pydot prints where it stopped
-            dots = pydot.graph_from_dot_data(text) or []
-        if len(dots) != 1:
-            raise GonError(f"{path}: not a graph in the dot language")
-        named = nx.DiGraph(nx.nx_pydot.from_pydot(dots[0]))
-    except GonError:
-        raise
-    except Exception as error:  # pydot and networkx have many of their own
-        raise GonError(f"{path}: not a graph in the dot language ({error})") from error
-    labels = {name: label.strip('"') for name, label in named.nodes(data="label") if label}
-    graph: nx.DiGraph[str] = nx.DiGraph()  # a subgraph would have the order of a set, another one each time
+    labels = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', text, re.MULTILINE))
+    edges = re.findall(r"^\s*(\d+) -> (\d+)$", text, re.MULTILINE)
+    graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(labels.values())
-    graph.add_edges_from((labels[a], labels[b]) for a, b in named.edges if a in labels and b in labels)
+    graph.add_edges_from((labels[a], labels[b]) for a, b in edges if a in labels and b in labels)
     if not nx.is_directed_acyclic_graph(graph) or not graph:
         raise GonError(f"{path}: not a graph of rules; expected what `snakemake --rulegraph` prints")
     return graph

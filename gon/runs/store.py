@@ -53,8 +53,8 @@ def read_record(path: Path, files: Mapping[str, Path]) -> RunRecord:
     return record
 
 
-def _check_files(record: RunRecord, path: Path, files: Mapping[str, Path]) -> None:
-    """Check what lies beside a record, see `read_record`."""
+def _check_files(record: RunRecord, path: Path, files: Mapping[str, Path]) -> Losses:
+    """Check what lies beside a record, see `read_record`; returns its steps' losses, if they are among it."""
     for kind, file in files.items():
         if kind == "steps" and record.format > 4:
             continue  # it grows with the training: the chain says what belongs to this record
@@ -64,12 +64,11 @@ def _check_files(record: RunRecord, path: Path, files: Mapping[str, Path]) -> No
                 f"{file}: altered after it was written, or of another run: its SHA-256 is {found}, "
                 f"{path} says {record.files.get(kind)}. {LEFT_AS_IT_WAS}"
             )
-    if "steps" in files:
-        _check_trajectory(record, path, files["steps"])
+    return _checked_steps(record, path, files["steps"]) if "steps" in files else np.empty(0, "<f4")
 
 
-def _check_trajectory(record: RunRecord, path: Path, steps_path: Path) -> None:
-    """Check a record's chain, and that its training losses are the means of its steps."""
+def _checked_steps(record: RunRecord, path: Path, steps_path: Path) -> Losses:
+    """Check a record's chain, and that its training losses are the means of its steps; returns these."""
     spec = record.spec
     expected = spec.steps_per_epoch * (record.diverged.epoch if record.diverged else record.epochs)
     losses = read_steps(steps_path)
@@ -91,6 +90,7 @@ def _check_trajectory(record: RunRecord, path: Path, steps_path: Path) -> None:
         raise GonError(f"{steps_path}: {len(losses)} steps, expected {expected}. {LEFT_AS_IT_WAS}")
     if len(record.chain) != len(chain):
         raise GonError(f"{path}: chain: {len(record.chain)} links, expected {len(chain)}. {LEFT_AS_IT_WAS}")
+    return losses
 
 
 def read_derived(path: Path, spec: RunSpec, epochs: int, key: str, trajectory: str = "") -> dict[str, Any]:
@@ -216,7 +216,16 @@ class RunStore:
         return self.record_path(spec, epochs).exists()
 
     def load(self, spec: RunSpec, epochs: int) -> RunRecord:
-        """Read a record, and check it and the files beside it.
+        """Read a record, see `load_with_steps`."""
+        return self.load_with_steps(spec, epochs)[0]
+
+    def load_with_steps(self, spec: RunSpec, epochs: int) -> tuple[RunRecord, Losses]:
+        """Read a record and the training loss of every step, and check them and the files beside them.
+
+        Returns
+        -------
+        tuple
+            The record, and float32 [steps], a summed squared error per image of the batch.
 
         Raises
         ------
@@ -232,8 +241,7 @@ class RunStore:
             )
         beside = {"images": self.images_path(spec, epochs), "weights": self.weights_path(spec, epochs)}
         there = {kind: file for kind, file in beside.items() if file.exists()}
-        _check_files(record, path, {"steps": self.steps_path(record), **there})
-        return record
+        return record, _check_files(record, path, {"steps": self.steps_path(record), **there})
 
     def recorded(self, folder: str) -> list[int]:
         """Numbers of epochs up to which the run of a folder is recorded, ascending."""
@@ -241,8 +249,8 @@ class RunStore:
         return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"epochs-(\d+)\.json", name)))
 
     def load_steps(self, spec: RunSpec, epochs: int) -> Losses:
-        """Read the training loss of every step, a summed squared error per image of the batch."""
-        return self.steps_of(self.load(spec, epochs))
+        """Read the training loss of every step, see `load_with_steps`."""
+        return self.load_with_steps(spec, epochs)[1]
 
     def steps_of(self, record: RunRecord) -> Losses:
         """The same of a record that was loaded, and so checked, before."""
